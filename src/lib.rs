@@ -1,0 +1,17 @@
+//! transship: a cache appliance for container images.
+//!
+//! A table of contents; ARCHITECTURE.md says what each module is for and which way it may look.
+
+pub mod admin;
+pub mod cli;
+pub mod config;
+pub mod digest;
+pub mod fill;
+pub mod http;
+pub mod limits;
+pub mod metrics;
+pub mod registry;
+pub mod rt;
+pub mod server;
+pub mod store;
+pub mod upstream;

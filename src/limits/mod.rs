@@ -1,0 +1,35 @@
+//! Every bound that is not an operator's to set, in one place, each with its reason.
+//!
+//! What an operator may set has its default in the `Options` of the module that obeys it.
+
+use std::time::Duration;
+
+/// Longest request head, in bytes. Token requests carry JWTs of 4–8 KiB; more is an attack.
+pub const REQUEST_HEAD_BYTES_MAX: usize = 32 * 1024;
+/// Most header fields of a request or a next hop's response.
+pub const HEADERS_MAX: usize = 100;
+/// Longest request body that is read and thrown away to keep a connection, in bytes.
+pub const DRAIN_BODY_BYTES_MAX: u64 = 64 * 1024;
+/// Most ranges of one request. zstd:chunked pulls ask for many at once; RFC 9110 §14.2 allows a bound.
+pub const RANGES_MAX: usize = 128;
+/// Longest response head of a next hop, in bytes.
+pub const RESPONSE_HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Largest manifest: what the OCI distribution specification asks registries to accept.
+pub const MANIFEST_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Largest tag list, referrers list, catalogue page or token reply taken from a next hop, in bytes.
+pub const LISTING_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Most redirects followed for one request: what Go's clients follow.
+pub const REDIRECTS_MAX: usize = 10;
+/// Bytes of a fill's tail withheld until the digest is equal.
+pub const WITHHELD_BYTES: u64 = 64 * 1024;
+/// Bytes given to one `sendfile`, so that no blob holds a core for long.
+pub const SEND_SLICE_BYTES: usize = 256 * 1024;
+/// Bytes that one connection may send before the others of its core get their turn.
+pub const SEND_TURN_BYTES: usize = 1024 * 1024;
+/// Size of one chunk on its way from the next hop to disk, in bytes.
+pub const FILL_CHUNK_BYTES: usize = 256 * 1024;
+/// Chunks of one fill on their way to disk at once: bounds memory, and slows the next hop's
+/// connection to the speed of disk and hash.
+pub const FILL_CHUNKS_MAX: usize = 8;
+/// How often deadlines are looked at; a deadline is kept to within this much.
+pub const DEADLINE_TICK: Duration = Duration::from_millis(100);

@@ -1,0 +1,5 @@
+//! Being written.
+
+mod addr;
+
+pub use addr::{ListenAddr, ListenAddrError};

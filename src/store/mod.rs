@@ -1,0 +1,5 @@
+//! Being written.
+
+mod options;
+
+pub use options::Options;

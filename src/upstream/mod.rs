@@ -1,0 +1,5 @@
+//! Being written.
+
+mod options;
+
+pub use options::{Credentials, Hop, Options};

@@ -1,0 +1,51 @@
+//! What an operator may say about the next hops.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use url::Url;
+
+/// The next hops, and how long to wait for them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// The next hops, asked in round-robin order; never empty.
+    pub hops: Vec<Hop>,
+    /// PEM files of certificate authorities trusted besides the public ones (`cas`).
+    pub cas: Vec<PathBuf>,
+    /// Longest time for name resolution, TCP and TLS handshakes together.
+    pub connect_timeout: Duration,
+    /// Longest time from the request sent to the response head.
+    pub head_timeout: Duration,
+    /// Longest time without a byte of a response body.
+    pub progress_timeout: Duration,
+    /// Hosts besides the next hop's own that credentials may be sent to when a challenge names
+    /// them as token realm (`transship.upstream.realms`).
+    pub realms: Vec<String>,
+}
+
+/// One next hop: an origin registry or another cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hop {
+    /// `scheme://host[:port][/path]`, scheme `http` or `https`, without user, query or fragment.
+    pub url: Url,
+    /// The origin behind it (`originhost` of the legacy form), where it is not the hop itself.
+    pub origin: Option<Url>,
+    /// Credentials of the cache's own for this hop.
+    pub credentials: Option<Credentials>,
+}
+
+/// A user name and password. `Debug` hides the password.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// The user's name.
+    pub username: String,
+    /// The user's password or token.
+    pub password: String,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Credentials({}, …)", self.username)
+    }
+}
