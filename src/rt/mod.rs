@@ -1,5 +1,39 @@
-//! Being written.
+//! The runtime: cores, sockets, deadlines, wake-ups, helper threads, TLS records.
+//!
+//! It wraps monoio so that nothing above it names monoio, and heals what monoio 0.2.4 leaves open:
+//! accepted sockets without CLOEXEC, name resolution and file calls on the serving thread, timeouts
+//! that drop a read together with its bytes. It knows nothing of HTTP, blobs or registries.
+//!
+//! The invariant that matters: from submission until its completion, memory named by an operation
+//! belongs to the kernel. monoio keeps it by owning the buffer of every operation; dropping a waiter
+//! cancels, but does not free.
+//!
+//! Rules that callers keep:
+//! - A task never yields by waking itself: under `DEFER_TASKRUN` completions are reaped only when no
+//!   task is ready, so a task that is always ready would starve every socket. To give way, await an
+//!   operation of the ring ([`Socket::give_way`]).
+//! - A task never blocks: what may block goes to a [`Pool`].
 
 mod addr;
+mod cores;
+mod deadline;
+mod listen;
+mod notify;
+mod pool;
+mod resolve;
+mod socket;
+mod sys;
+mod tier;
+mod tls;
 
 pub use addr::{ListenAddr, ListenAddrError};
+pub use cores::{Core, Cores, spawn};
+pub use deadline::{DeadlineKind, expire_idle};
+pub use listen::{Listener, bind};
+pub use monoio::time::{sleep, timeout};
+pub use notify::Notify;
+pub use pool::{Pool, blocking};
+pub use resolve::resolve;
+pub use socket::Socket;
+pub use tier::Tier;
+pub use tls::TlsSocket;

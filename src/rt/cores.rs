@@ -1,0 +1,116 @@
+//! Cores: one pinned thread each, with a ring of its own.
+
+use std::future::Future;
+use std::io;
+use std::thread::JoinHandle;
+
+use monoio::time::TimeDriver;
+use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
+
+use super::deadline;
+use super::tier::{RING_ENTRIES, Tier};
+
+/// Which core a thread is, handed to what runs on it.
+#[derive(Clone, Debug)]
+pub struct Core {
+    /// Position among the cores, from 0.
+    pub index: usize,
+    /// What it runs on.
+    pub tier: Tier,
+}
+
+/// The running cores.
+#[derive(Debug)]
+pub struct Cores {
+    threads: Vec<JoinHandle<io::Result<()>>>,
+}
+
+impl Cores {
+    /// Starts `count` threads, pins each to a processor that this process may use, and runs
+    /// `main(core)` on each until it ends.
+    ///
+    /// # Errors
+    /// When a thread cannot be started. A ring that cannot be built is told by [`Cores::join`].
+    pub fn start<M, F>(count: usize, tier: &Tier, main: M) -> io::Result<Self>
+    where
+        M: Fn(Core) -> F + Clone + Send + 'static,
+        F: Future<Output = ()> + 'static,
+    {
+        let processors = allowed_processors();
+        let threads = (0..count)
+            .map(|index| {
+                let processor = processors.get(index % processors.len().max(1)).copied();
+                let core = Core {
+                    index,
+                    tier: tier.clone(),
+                };
+                let main = main.clone();
+                std::thread::Builder::new()
+                    .name(format!("core-{index}"))
+                    .spawn(move || {
+                        if let Some(processor) = processor {
+                            pin(processor);
+                        }
+                        run(core.tier.clone(), async move { main(core).await })
+                    })
+            })
+            .collect::<io::Result<_>>()?;
+        Ok(Self { threads })
+    }
+
+    /// Waits until every core has ended.
+    ///
+    /// # Errors
+    /// The first core's error, or `Other` when a core panicked.
+    pub fn join(self) -> io::Result<()> {
+        self.threads.into_iter().try_for_each(|thread| {
+            thread
+                .join()
+                .unwrap_or_else(|_| Err(io::Error::other("a core panicked")))
+        })
+    }
+}
+
+/// Runs `main` on this thread's own runtime, with the deadline sweeper beside it.
+pub(super) fn run(tier: Tier, main: impl Future<Output = ()>) -> io::Result<()> {
+    let main = async move {
+        monoio::spawn(deadline::sweep());
+        main.await;
+    };
+    match tier {
+        Tier::Uring { flags } => RuntimeBuilder::<TimeDriver<IoUringDriver>>::new()
+            .with_entries(RING_ENTRIES)
+            .uring_builder(flags.builder())
+            .build()?
+            .block_on(main),
+        Tier::Epoll { .. } => RuntimeBuilder::<TimeDriver<LegacyDriver>>::new()
+            .with_entries(RING_ENTRIES)
+            .build()?
+            .block_on(main),
+    }
+    Ok(())
+}
+
+/// Starts a task on this core; it runs on when its starter has gone.
+pub fn spawn(task: impl Future<Output = ()> + 'static) {
+    drop(monoio::spawn(task));
+}
+
+/// Returns the processors that this process may run on, in order.
+fn allowed_processors() -> Vec<usize> {
+    let Ok(set) = rustix::thread::sched_getaffinity(None) else {
+        return Vec::new();
+    };
+    (0..rustix::thread::CpuSet::MAX_CPU)
+        .filter(|&processor| set.is_set(processor))
+        .collect()
+}
+
+/// Pins this thread. A refusal only costs speed, so it is logged, not returned.
+fn pin(processor: usize) {
+    let mut set = rustix::thread::CpuSet::new();
+    set.set(processor);
+    if let Err(error) = rustix::thread::sched_setaffinity(None, &set) {
+        tracing::warn!(processor, %error, "a core could not be pinned");
+    }
+}

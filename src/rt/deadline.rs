@@ -1,0 +1,106 @@
+//! Deadlines of a core's sockets, kept by one task.
+//!
+//! A deadline closes the socket in both directions; the operation that waits then ends by itself, and
+//! no bytes are lost in a dropped future. Setting one costs two stores; keeping all of them costs one
+//! pass over a core's sockets every [`DEADLINE_TICK`]. The same tick bounds the harm of a wake-up from
+//! another thread that were ever lost: the core looks again within one tick.
+
+use std::cell::{Cell, RefCell};
+use std::os::fd::RawFd;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::sys;
+use crate::limits::DEADLINE_TICK;
+
+/// What a socket waits for, which decides what a drain does with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeadlineKind {
+    /// Something under way: it has until its deadline.
+    Active,
+    /// The next request of a kept-alive connection: a drain ends it at once.
+    Idle,
+}
+
+/// One socket's deadline.
+#[derive(Debug)]
+pub(super) struct Deadline {
+    entry: Rc<Entry>,
+}
+
+/// Invariant: until `gone` is set, `fd` is open and is the socket that the deadline was made for.
+#[derive(Debug)]
+struct Entry {
+    fd: RawFd,
+    due: Cell<Option<Instant>>,
+    kind: Cell<DeadlineKind>,
+    expired: Cell<bool>,
+    gone: Cell<bool>,
+}
+
+thread_local! {
+    static ENTRIES: RefCell<Vec<Rc<Entry>>> = const { RefCell::new(Vec::new()) };
+}
+
+impl Deadline {
+    /// Returns a deadline, not yet set, for the socket `fd`.
+    ///
+    /// The owner of the socket drops the deadline before it closes the socket, on the same thread.
+    pub(super) fn new(fd: RawFd) -> Self {
+        let entry = Rc::new(Entry {
+            fd,
+            due: Cell::new(None),
+            kind: Cell::new(DeadlineKind::Active),
+            expired: Cell::new(false),
+            gone: Cell::new(false),
+        });
+        ENTRIES.with_borrow_mut(|entries| entries.push(Rc::clone(&entry)));
+        Self { entry }
+    }
+
+    /// Sets it to `after` from this moment.
+    pub(super) fn set(&self, after: Duration, kind: DeadlineKind) {
+        self.entry.due.set(Instant::now().checked_add(after));
+        self.entry.kind.set(kind);
+    }
+
+    /// Says whether it has passed and the socket was shut down for it.
+    pub(super) fn expired(&self) -> bool {
+        self.entry.expired.get()
+    }
+}
+
+impl Drop for Deadline {
+    fn drop(&mut self) {
+        self.entry.gone.set(true);
+    }
+}
+
+/// Shuts down what is due, for as long as the core runs.
+pub(super) async fn sweep() {
+    loop {
+        monoio::time::sleep(DEADLINE_TICK).await;
+        let now = Instant::now();
+        expire(|entry| entry.due.get().is_some_and(|due| due <= now));
+    }
+}
+
+/// Shuts down every socket of this core that only waits for a next request.
+pub fn expire_idle() {
+    expire(|entry| entry.kind.get() == DeadlineKind::Idle);
+}
+
+fn expire(is_due: impl Fn(&Entry) -> bool) {
+    ENTRIES.with_borrow_mut(|entries| {
+        entries.retain(|entry| {
+            if entry.gone.get() {
+                return false;
+            }
+            if !entry.expired.get() && is_due(entry) {
+                entry.expired.set(true);
+                sys::shut_down(entry.fd);
+            }
+            true
+        });
+    });
+}

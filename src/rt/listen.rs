@@ -1,0 +1,83 @@
+//! Listening sockets: one a core, on one address.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener as StdListener};
+
+use socket2::{Domain, Protocol, Socket as Socket2, Type};
+
+use super::{ListenAddr, Socket, Tier};
+
+/// Connections that may wait to be accepted; the kernel cuts it to `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+
+/// Binds `count` sockets to one address, so that the kernel spreads connections over them.
+///
+/// Returns them with the address they got, of which the port is chosen by the kernel if it was 0.
+///
+/// # Errors
+/// The kernel's: in use, not permitted, no such address.
+pub fn bind(addr: ListenAddr, count: usize) -> io::Result<(Vec<StdListener>, SocketAddr)> {
+    let first = match bind_one(addr.socket_addr()) {
+        Err(error) if is_without_ipv6(&error) => match addr.without_ipv6() {
+            Some(v4) => bind_one(v4)?,
+            None => return Err(error),
+        },
+        outcome => outcome?,
+    };
+    let bound = first.local_addr()?;
+    let mut listeners = vec![first];
+    for _ in 1..count {
+        listeners.push(bind_one(bound)?);
+    }
+    Ok((listeners, bound))
+}
+
+fn is_without_ipv6(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL)
+    )
+}
+
+fn bind_one(addr: SocketAddr) -> io::Result<StdListener> {
+    let socket = Socket2::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    if addr.is_ipv6() && addr.ip().is_unspecified() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    // Accepted sockets inherit it, which saves a system call for each.
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&addr.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// A listening socket on a core.
+#[derive(Debug)]
+pub struct Listener {
+    inner: monoio::net::TcpListener,
+}
+
+impl Listener {
+    /// Takes a bound socket onto this core.
+    ///
+    /// # Errors
+    /// The kernel's, on registering it with epoll.
+    pub fn adopt(listener: StdListener, tier: &Tier) -> io::Result<Self> {
+        // io_uring before 5.19 fails an accept on a non-blocking listener with EAGAIN; epoll needs one.
+        listener.set_nonblocking(matches!(tier, Tier::Epoll { .. }))?;
+        Ok(Self {
+            inner: monoio::net::TcpListener::from_std(listener)?,
+        })
+    }
+
+    /// Waits for the next connection.
+    ///
+    /// # Errors
+    /// The kernel's; `EMFILE` and the like pass, the caller waits and tries again.
+    pub async fn accept(&self) -> io::Result<(Socket, SocketAddr)> {
+        let (stream, peer) = self.inner.accept().await?;
+        Ok((Socket::accepted(stream)?, peer))
+    }
+}

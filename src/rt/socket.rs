@@ -1,0 +1,221 @@
+//! A connected TCP socket on a core.
+
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use monoio::buf::{IoBuf, IoBufMut};
+use monoio::io::{AsyncReadRent, AsyncWriteRent};
+use monoio::net::TcpStream;
+
+use super::deadline::{Deadline, DeadlineKind};
+use super::{blocking, sys};
+use crate::limits::{SEND_SLICE_BYTES, SEND_TURN_BYTES};
+
+/// A connected TCP socket. Dropping it closes it.
+///
+/// At most one receive and one send are in progress at a time; `&mut self` keeps it so.
+#[derive(Debug)]
+pub struct Socket {
+    // Field order matters: the deadline lets go of the descriptor before the stream closes it.
+    deadline: Deadline,
+    stream: TcpStream,
+}
+
+impl Socket {
+    /// Connects to `addr`.
+    ///
+    /// # Errors
+    /// The kernel's, or `TimedOut` after `within`.
+    pub async fn connect(addr: SocketAddr, within: Duration) -> io::Result<Self> {
+        let connecting = TcpStream::connect_addr(addr);
+        let stream = super::timeout(within, connecting)
+            .await
+            .map_err(|_| ErrorKind::TimedOut)??;
+        stream.set_nodelay(true)?;
+        Ok(Self::new(stream))
+    }
+
+    /// Takes over what a listener accepted.
+    pub(super) fn accepted(stream: TcpStream) -> io::Result<Self> {
+        sys::set_accepted_flags(stream.as_raw_fd())?;
+        Ok(Self::new(stream))
+    }
+
+    fn new(stream: TcpStream) -> Self {
+        Self {
+            deadline: Deadline::new(stream.as_raw_fd()),
+            stream,
+        }
+    }
+
+    fn fd(&self) -> RawFd {
+        self.stream.as_raw_fd()
+    }
+
+    /// Shuts the socket down unless the deadline is moved within `after` (to within a tick).
+    pub fn set_deadline(&self, after: Duration, kind: DeadlineKind) {
+        self.deadline.set(after, kind);
+    }
+
+    /// Says whether a deadline has passed, so that the caller can tell it from the peer's leaving.
+    #[must_use]
+    pub fn expired(&self) -> bool {
+        self.deadline.expired()
+    }
+
+    /// Receives into the spare capacity of `buf`, after what it holds. 0 means that the peer is done.
+    ///
+    /// # Errors
+    /// The kernel's, or `TimedOut` when the deadline passed. The buffer always comes back.
+    pub async fn recv(&mut self, mut buf: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
+        if buf.capacity() == buf.len() {
+            buf.reserve(1024);
+        }
+        let (start, end) = (buf.len(), buf.capacity());
+        let (outcome, slice) = self.stream.read(buf.slice_mut(start..end)).await;
+        let outcome = match outcome {
+            Ok(0) | Err(_) if self.expired() => Err(ErrorKind::TimedOut.into()),
+            outcome => outcome,
+        };
+        (outcome, slice.into_inner())
+    }
+
+    /// Sends all of `buf`.
+    ///
+    /// # Errors
+    /// The kernel's, or `TimedOut` when the deadline passed. The buffer always comes back.
+    pub async fn send_all(&mut self, mut buf: Vec<u8>) -> (io::Result<()>, Vec<u8>) {
+        let mut sent = 0;
+        while sent < buf.len() {
+            let end = buf.len();
+            let (outcome, slice) = self.stream.write(buf.slice(sent..end)).await;
+            buf = slice.into_inner();
+            match outcome {
+                Ok(0) => return (Err(ErrorKind::WriteZero.into()), buf),
+                Ok(count) => sent += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return (Err(self.told(error)), buf),
+            }
+        }
+        (Ok(()), buf)
+    }
+
+    /// Sends all of `buf` and tells the kernel that more follows at once, so that a head and the file
+    /// after it share segments. Costs one system call while the send buffer has room.
+    ///
+    /// # Errors
+    /// As [`Socket::send_all`].
+    pub async fn send_all_more(&mut self, buf: &[u8]) -> io::Result<()> {
+        let mut rest = buf;
+        while !rest.is_empty() {
+            match sys::send(self.fd(), rest, true) {
+                Ok(count) => rest = &rest[count..],
+                Err(error) => self.wait_to_send(error).await?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends bytes `offset..end` of `file` from the page cache, without copying them.
+    ///
+    /// `end` lies within the file. `progress` is called after each slice that the socket took, with
+    /// its length; that is the place to move the deadline. Gives way to the core's other tasks every
+    /// [`SEND_TURN_BYTES`]. What is not in memory is read by a helper thread first, so that a cold
+    /// file stalls this response alone; `is_warm` skips that check.
+    ///
+    /// # Errors
+    /// As [`Socket::send_all`]; `UnexpectedEof` when the file is shorter than `end`.
+    pub async fn send_file(
+        &mut self,
+        file: &Arc<File>,
+        mut offset: u64,
+        end: u64,
+        is_warm: bool,
+        mut progress: impl FnMut(&Self, usize),
+    ) -> io::Result<()> {
+        let mut turn = 0;
+        while offset < end {
+            let wanted = slice_bytes(end - offset);
+            if !is_warm {
+                warm(file, offset, wanted).await?;
+            }
+            match sys::send_file(self.fd(), file, &mut offset, wanted) {
+                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(count) => {
+                    progress(self, count);
+                    turn += count;
+                }
+                Err(error) => {
+                    self.wait_to_send(error).await?;
+                    turn = 0;
+                }
+            }
+            if turn >= SEND_TURN_BYTES && offset < end {
+                self.give_way().await?;
+                turn = 0;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the core's other tasks run, by way of the ring, until the socket takes bytes.
+    ///
+    /// # Errors
+    /// The kernel's, or `TimedOut` when the deadline passed.
+    pub async fn give_way(&mut self) -> io::Result<()> {
+        // `relaxed` would return epoll's stale readiness and spin.
+        let ready = self.stream.writable(false).await;
+        if self.expired() {
+            Err(ErrorKind::TimedOut.into())
+        } else {
+            ready
+        }
+    }
+
+    /// Tells the peer that nothing more will be sent; what it sends can still be received.
+    pub fn shut_down_send(&mut self) {
+        sys::shut_down_send(self.fd());
+    }
+
+    /// Waits for room when `error` says that there is none; returns any other error.
+    async fn wait_to_send(&mut self, error: io::Error) -> io::Result<()> {
+        match error.kind() {
+            ErrorKind::WouldBlock => self.give_way().await,
+            ErrorKind::Interrupted => Ok(()),
+            _ => Err(self.told(error)),
+        }
+    }
+
+    /// Names the deadline as the cause where it was the cause.
+    fn told(&self, error: io::Error) -> io::Error {
+        if self.expired() {
+            ErrorKind::TimedOut.into()
+        } else {
+            error
+        }
+    }
+}
+
+/// Returns how much of `rest` bytes goes into one `sendfile`.
+fn slice_bytes(rest: u64) -> usize {
+    usize::try_from(rest).map_or(SEND_SLICE_BYTES, |rest| rest.min(SEND_SLICE_BYTES))
+}
+
+/// Brings a slice of a file into memory if it is not there: a probe of its last byte, which costs
+/// under a microsecond, and if that is missing a read on a helper thread.
+async fn warm(file: &Arc<File>, offset: u64, bytes: usize) -> io::Result<()> {
+    if sys::is_in_memory(file, offset + bytes as u64 - 1) {
+        return Ok(());
+    }
+    let file = Arc::clone(file);
+    blocking(move || {
+        let mut scratch = vec![0; bytes];
+        file.read_at(&mut scratch, offset).map(drop)
+    })
+    .await?
+}

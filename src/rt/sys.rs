@@ -1,0 +1,65 @@
+//! Calls on descriptors that monoio owns and lends out only as numbers: all unsafe code there is.
+#![expect(
+    unsafe_code,
+    reason = "monoio hands out raw descriptors; rustix wants borrowed ones"
+)]
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{BorrowedFd, RawFd};
+
+use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::net::{SendFlags, Shutdown};
+
+/// Borrows a descriptor for the length of one call.
+///
+/// Callers pass the descriptor of a socket that they own, so that it is open until they return.
+fn borrow<'fd>(fd: RawFd) -> BorrowedFd<'fd> {
+    // SAFETY: every caller in `rt` holds the socket that owns `fd` (or, for deadlines, an entry whose
+    // invariant says so) and lets go of the borrow before it returns; cores share no sockets.
+    unsafe { BorrowedFd::borrow_raw(fd) }
+}
+
+/// Ends both directions of a socket. Cannot fail in a way that matters: a socket whose peer has gone
+/// is as good as shut down.
+pub(super) fn shut_down(fd: RawFd) {
+    let _ = rustix::net::shutdown(borrow(fd), Shutdown::Both);
+}
+
+/// Ends the sending direction of a socket.
+pub(super) fn shut_down_send(fd: RawFd) {
+    let _ = rustix::net::shutdown(borrow(fd), Shutdown::Write);
+}
+
+/// Sets FD_CLOEXEC and O_NONBLOCK, which io_uring's accept in monoio leaves unset.
+pub(super) fn set_accepted_flags(fd: RawFd) -> io::Result<()> {
+    fcntl_setfd(borrow(fd), FdFlags::CLOEXEC)?;
+    rustix::io::ioctl_fionbio(borrow(fd), true)?;
+    Ok(())
+}
+
+/// Sends without waiting; with `more`, the kernel holds a last partial segment for what follows.
+pub(super) fn send(fd: RawFd, bytes: &[u8], more: bool) -> io::Result<usize> {
+    let mut flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    flags.set(SendFlags::MORE, more);
+    Ok(rustix::net::send(borrow(fd), bytes, flags)?)
+}
+
+/// Sends up to `count` bytes of `file` from `offset`, which it moves on. The socket is non-blocking.
+pub(super) fn send_file(
+    fd: RawFd,
+    file: &File,
+    offset: &mut u64,
+    count: usize,
+) -> io::Result<usize> {
+    Ok(rustix::fs::sendfile(borrow(fd), file, Some(offset), count)?)
+}
+
+/// Says whether the page that holds `offset` is in memory, without waiting for it; starts reading it
+/// if it is not (`RWF_NOWAIT`, Linux 4.14). Where the file system cannot say, it says yes.
+pub(super) fn is_in_memory(file: &File, offset: u64) -> bool {
+    let mut byte = [0];
+    let mut parts = [io::IoSliceMut::new(&mut byte)];
+    let read = rustix::io::preadv2(file, &mut parts, offset, rustix::io::ReadWriteFlags::NOWAIT);
+    read != Err(rustix::io::Errno::AGAIN)
+}
