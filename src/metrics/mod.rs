@@ -1,1 +1,342 @@
-//! Being written.
+//! Counters that cores write without sharing a cache line, and one table of their names.
+//!
+//! Values only: no registry, no I/O. Each core owns one [`Counters`] and is its only writer, so that
+//! counting costs a plain load and store; readers on other threads sum over all cores.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number with one writer and any number of readers.
+#[derive(Debug, Default)]
+pub struct Cell(AtomicU64);
+
+impl Cell {
+    /// Adds `amount`. Only the owning core may call it.
+    pub fn add(&self, amount: u64) {
+        self.0.store(
+            self.0.load(Ordering::Relaxed).wrapping_add(amount),
+            Ordering::Relaxed,
+        );
+    }
+
+    /// Takes `amount` away again, for numbers that go both ways. Only the owning core may call it.
+    pub fn sub(&self, amount: u64) {
+        self.0.store(
+            self.0.load(Ordering::Relaxed).wrapping_sub(amount),
+            Ordering::Relaxed,
+        );
+    }
+
+    /// Returns the number.
+    #[must_use]
+    pub fn read(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// How the cache took part in a response, in the words of `Cache-Status` (RFC 9211 §2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CacheUse {
+    /// From the store alone.
+    Hit,
+    /// This request started a fill.
+    Miss,
+    /// This request followed a fill that another one had started.
+    Collapsed,
+    /// Answered without the store: by the next hop's word, or by the server itself.
+    Bypass,
+}
+
+impl CacheUse {
+    /// All of them, in the order of their index.
+    pub const ALL: [Self; 4] = [Self::Hit, Self::Miss, Self::Collapsed, Self::Bypass];
+
+    /// Returns the value of the `cache` label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Miss => "miss",
+            Self::Collapsed => "collapsed",
+            Self::Bypass => "bypass",
+        }
+    }
+
+    /// Returns the value of the `Cache-Status` response field (RFC 9211).
+    #[must_use]
+    pub const fn cache_status(self) -> &'static str {
+        match self {
+            Self::Hit => "transship; hit",
+            Self::Miss => "transship; fwd=uri-miss; stored",
+            Self::Collapsed => "transship; fwd=uri-miss; collapsed",
+            Self::Bypass => "transship; fwd=bypass",
+        }
+    }
+}
+
+/// Statuses that are counted by number; any other counts as 0.
+const STATUSES: [u16; 26] = [
+    0, 200, 206, 304, 307, 400, 401, 403, 404, 405, 406, 408, 413, 414, 416, 417, 421, 429, 431,
+    500, 501, 502, 503, 504, 505, 508,
+];
+
+/// How a fill ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FillOutcome {
+    /// The blob is in the store.
+    Committed,
+    /// The next hop answered that it will not give the blob (404, 401, 403, 429).
+    Refused,
+    /// The next hop could not be reached, broke off, or broke the protocol.
+    UpstreamFailed,
+    /// The bytes were not those of the digest, or of another length than announced.
+    Corrupt,
+    /// The disk failed.
+    DiskFailed,
+}
+
+impl FillOutcome {
+    /// All of them, in the order of their index.
+    pub const ALL: [Self; 5] = [
+        Self::Committed,
+        Self::Refused,
+        Self::UpstreamFailed,
+        Self::Corrupt,
+        Self::DiskFailed,
+    ];
+
+    /// Returns the value of the `outcome` label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Committed => "committed",
+            Self::Refused => "refused",
+            Self::UpstreamFailed => "upstream_failed",
+            Self::Corrupt => "corrupt",
+            Self::DiskFailed => "disk_failed",
+        }
+    }
+}
+
+/// One core's numbers.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct Counters {
+    requests: [[Cell; STATUSES.len()]; CacheUse::ALL.len()],
+    fills: [Cell; FillOutcome::ALL.len()],
+    /// Fills that run.
+    pub fills_running: Cell,
+    /// Body bytes sent to clients.
+    pub client_bytes: Cell,
+    /// Body bytes received from next hops.
+    pub upstream_bytes: Cell,
+    /// Client connections that are open.
+    pub connections: Cell,
+    /// Client connections accepted.
+    pub connections_accepted: Cell,
+    /// Client connections closed at once because there were too many.
+    pub connections_refused: Cell,
+    /// Client connections closed because a deadline passed.
+    pub deadlines_passed: Cell,
+    /// Responses that ended short of their length.
+    pub responses_aborted: Cell,
+}
+
+impl Counters {
+    /// Counts one response.
+    pub fn count_request(&self, cache: CacheUse, status: u16) {
+        let column = STATUSES
+            .iter()
+            .position(|&known| known == status)
+            .unwrap_or(0);
+        self.requests[cache as usize][column].add(1);
+    }
+
+    /// Counts the end of one fill.
+    pub fn count_fill(&self, outcome: FillOutcome) {
+        self.fills[outcome as usize].add(1);
+    }
+}
+
+/// What kind of metric a name is, after Prometheus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes both ways.
+    Gauge,
+}
+
+/// One number with its name, ready to be shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// Name after Prometheus conventions.
+    pub name: &'static str,
+    /// Counter or gauge.
+    pub kind: Kind,
+    /// One sentence for the operator.
+    pub help: &'static str,
+    /// Label names and values.
+    pub labels: Vec<(&'static str, String)>,
+    /// The sum over all cores.
+    pub value: u64,
+}
+
+/// The numbers of all cores.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    cores: Arc<[Arc<Counters>]>,
+}
+
+impl Metrics {
+    /// Returns zeroed numbers for `cores` cores.
+    #[must_use]
+    pub fn new(cores: usize) -> Self {
+        Self {
+            cores: (0..cores).map(|_| Arc::default()).collect(),
+        }
+    }
+
+    /// Returns the numbers that core `index` writes.
+    ///
+    /// # Panics
+    /// When there is no such core.
+    #[must_use]
+    pub fn core(&self, index: usize) -> Arc<Counters> {
+        Arc::clone(&self.cores[index])
+    }
+
+    fn sum(&self, of: impl Fn(&Counters) -> &Cell) -> u64 {
+        self.cores
+            .iter()
+            .fold(0, |sum, core| sum.wrapping_add(of(core).read()))
+    }
+
+    /// Returns every number. Combinations of labels that never happened are left out, except that
+    /// each cache use is shown with status 200, so that a rate can be asked before the first event.
+    #[must_use]
+    pub fn samples(&self) -> Vec<Sample> {
+        let mut samples = self.request_samples();
+        samples.extend(FillOutcome::ALL.into_iter().map(|outcome| Sample {
+            name: "transship_fills_total",
+            kind: Kind::Counter,
+            help: "Fills that ended, by outcome.",
+            labels: vec![("outcome", outcome.label().to_owned())],
+            value: self.sum(|core| &core.fills[outcome as usize]),
+        }));
+        samples.extend(self.plain_samples());
+        samples
+    }
+
+    fn request_samples(&self) -> Vec<Sample> {
+        let mut samples = Vec::new();
+        for cache in CacheUse::ALL {
+            for (column, status) in STATUSES.into_iter().enumerate() {
+                let value = self.sum(|core| &core.requests[cache as usize][column]);
+                if value > 0 || status == 200 {
+                    samples.push(Sample {
+                        name: "transship_requests_total",
+                        kind: Kind::Counter,
+                        help: "Requests answered, by use of the cache and by status (0: any other).",
+                        labels: vec![
+                            ("cache", cache.label().to_owned()),
+                            ("status", status.to_string()),
+                        ],
+                        value,
+                    });
+                }
+            }
+        }
+        samples
+    }
+
+    fn plain_samples(&self) -> Vec<Sample> {
+        type Row = (&'static str, Kind, &'static str, fn(&Counters) -> &Cell);
+        let rows: [Row; 8] = [
+            ("transship_fills", Kind::Gauge, "Fills that run.", |c| {
+                &c.fills_running
+            }),
+            (
+                "transship_client_bytes_total",
+                Kind::Counter,
+                "Body bytes sent to clients.",
+                |c| &c.client_bytes,
+            ),
+            (
+                "transship_upstream_bytes_total",
+                Kind::Counter,
+                "Body bytes received from next hops.",
+                |c| &c.upstream_bytes,
+            ),
+            (
+                "transship_connections",
+                Kind::Gauge,
+                "Client connections open.",
+                |c| &c.connections,
+            ),
+            (
+                "transship_connections_accepted_total",
+                Kind::Counter,
+                "Client connections accepted.",
+                |c| &c.connections_accepted,
+            ),
+            (
+                "transship_connections_refused_total",
+                Kind::Counter,
+                "Client connections closed at once because connections_max was reached.",
+                |c| &c.connections_refused,
+            ),
+            (
+                "transship_deadlines_passed_total",
+                Kind::Counter,
+                "Client connections closed because a deadline passed.",
+                |c| &c.deadlines_passed,
+            ),
+            (
+                "transship_responses_aborted_total",
+                Kind::Counter,
+                "Responses that ended short of their length.",
+                |c| &c.responses_aborted,
+            ),
+        ];
+        rows.into_iter()
+            .map(|(name, kind, help, of)| Sample {
+                name,
+                kind,
+                help,
+                labels: Vec::new(),
+                value: self.sum(of),
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_summed_over_cores_and_odd_statuses_are_not_lost() {
+        let metrics = Metrics::new(2);
+        metrics.core(0).count_request(CacheUse::Hit, 200);
+        metrics.core(1).count_request(CacheUse::Hit, 200);
+        metrics.core(1).count_request(CacheUse::Bypass, 299);
+        metrics.core(0).connections.add(3);
+        metrics.core(0).connections.sub(1);
+        let value = |name: &str, labels: &[&str]| {
+            let found = metrics.samples().into_iter().find(|sample| {
+                sample.name == name
+                    && sample
+                        .labels
+                        .iter()
+                        .map(|(_, v)| v.as_str())
+                        .eq(labels.iter().copied())
+            });
+            found.unwrap().value
+        };
+        assert_eq!(value("transship_requests_total", &["hit", "200"]), 2);
+        assert_eq!(value("transship_requests_total", &["bypass", "0"]), 1);
+        assert_eq!(value("transship_requests_total", &["miss", "200"]), 0);
+        assert_eq!(value("transship_connections", &[]), 2);
+    }
+}

@@ -1,0 +1,114 @@
+//! Manifests: small, so kept whole in memory as well as on disk.
+//!
+//! On disk a manifest is one line with its media type, a line feed, and its bytes. The digest is
+//! proved whenever one is read from disk, so a damaged file is never served.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use super::layout::{Kind, Layout};
+use super::publish::Publish;
+use crate::digest::Digest;
+
+/// Bytes of manifests kept in memory; when they are exceeded, memory starts anew from disk.
+const MEMORY_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// A manifest or index, as the origin sent it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// The `Content-Type` it was sent with: a media type without parameters, no control characters.
+    pub media_type: String,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    by_digest: HashMap<Digest, Arc<Manifest>>,
+    bytes: usize,
+}
+
+/// The manifests of one store.
+#[derive(Debug, Default)]
+pub(super) struct Manifests {
+    memory: RwLock<Memory>,
+}
+
+impl Manifests {
+    pub(super) fn in_memory(&self, digest: &Digest) -> Option<Arc<Manifest>> {
+        self.memory.read().by_digest.get(digest).cloned()
+    }
+
+    pub(super) fn load(
+        &self,
+        layout: &Layout,
+        digest: &Digest,
+    ) -> io::Result<Option<Arc<Manifest>>> {
+        if let Some(manifest) = self.in_memory(digest) {
+            return Ok(Some(manifest));
+        }
+        let path = layout.path(Kind::Manifest, digest);
+        let content = match fs::read(&path) {
+            Ok(content) => content,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(super::about(&path, &error)),
+        };
+        let Some(manifest) = decode(&content).filter(|m| is_proved(digest, m)) else {
+            tracing::warn!(%digest, "a stored manifest was damaged; dropped");
+            fs::remove_file(&path)?;
+            return Ok(None);
+        };
+        let manifest = Arc::new(manifest);
+        self.remember(digest, &manifest);
+        Ok(Some(manifest))
+    }
+
+    pub(super) fn keep(
+        &self,
+        layout: &Layout,
+        publish: &Publish,
+        digest: &Digest,
+        manifest: &Arc<Manifest>,
+    ) -> io::Result<()> {
+        self.remember(digest, manifest);
+        let partial = publish.begin(layout)?;
+        partial.write(&encode(manifest), 0)?;
+        partial.publish(&layout.path(Kind::Manifest, digest))
+    }
+
+    fn remember(&self, digest: &Digest, manifest: &Arc<Manifest>) {
+        let mut memory = self.memory.write();
+        if memory.bytes + manifest.bytes.len() > MEMORY_BYTES_MAX {
+            *memory = Memory::default();
+        }
+        if memory
+            .by_digest
+            .insert(*digest, Arc::clone(manifest))
+            .is_none()
+        {
+            memory.bytes += manifest.bytes.len();
+        }
+    }
+}
+
+fn is_proved(digest: &Digest, manifest: &Manifest) -> bool {
+    Digest::of(digest.algorithm(), &manifest.bytes) == *digest
+}
+
+fn encode(manifest: &Manifest) -> Vec<u8> {
+    [manifest.media_type.as_bytes(), b"\n", &manifest.bytes].concat()
+}
+
+fn decode(content: &[u8]) -> Option<Manifest> {
+    let end = memchr::memchr(b'\n', content)?;
+    let media_type = std::str::from_utf8(&content[..end]).ok()?;
+    let is_clean = media_type.bytes().all(|byte| byte.is_ascii_graphic());
+    is_clean.then(|| Manifest {
+        media_type: media_type.to_owned(),
+        bytes: content[end + 1..].to_vec(),
+    })
+}

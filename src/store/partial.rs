@@ -1,0 +1,60 @@
+//! The file of an unfinished fill.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::publish::Publish;
+
+/// A file being written. Dropping it unpublished leaves no name behind; whoever has
+/// [`Partial::file`] can still read it.
+#[derive(Debug)]
+pub struct Partial {
+    file: Arc<File>,
+    way: Publish,
+    /// Its name under `partial/`, if it has one.
+    path: Option<PathBuf>,
+}
+
+impl Partial {
+    pub(super) fn new(file: File, way: Publish, path: Option<PathBuf>) -> Self {
+        Self {
+            file: Arc::new(file),
+            way,
+            path,
+        }
+    }
+
+    /// Returns the open file, to send from while it grows.
+    #[must_use]
+    pub fn file(&self) -> Arc<File> {
+        Arc::clone(&self.file)
+    }
+
+    /// Writes all of `bytes` at `offset`.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.file.write_all_at(bytes, offset)
+    }
+
+    /// Gives the file its final name.
+    pub(super) fn publish(mut self, to: &Path) -> io::Result<()> {
+        let published = self.way.publish(&self.file, self.path.as_deref(), to);
+        if published.is_ok() && self.way == Publish::Rename {
+            self.path = None;
+        }
+        published
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        if let Some(path) = &self.path {
+            drop(fs::remove_file(path));
+        }
+    }
+}
