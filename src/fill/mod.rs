@@ -1,1 +1,118 @@
-//! Being written.
+//! One transfer of one blob from the next hop, shared by every client that wants it meanwhile.
+//!
+//! The first request for an absent blob leads, the others follow. The fill belongs to no client: it
+//! runs as a task of its own on the leader's core, and goes on when every client has gone. A follower
+//! has only a cursor: it is sent what lies below `filled`, straight from the growing file, and waits
+//! there; so it may join late, lag or leave without anyone noticing.
+//!
+//! ```text
+//!             head             digest equal, published
+//! Connecting ──────▶ Streaming ──────────────────────▶ Committed
+//!     ╰──── fail ───────┴─ next hop breaks off, disk fails, digest differs ─▶ Failed
+//! ```
+//!
+//! ```text
+//! next hop ─▶ chunk ─▶ sink (helper thread): write, raise `filled`, SHA-256 ─▶ commit
+//!     leader's core          at most FILL_CHUNKS_MAX chunks in between
+//! ```
+//!
+//! Invariants
+//! - `filled` never falls. Until the digest is equal it stays [`WITHHELD_BYTES`] short of what was
+//!   received (or at 0), so no client ever holds a complete corrupt blob.
+//! - `Committed` and `Failed` are final; a retry is a new fill.
+//! - A blob is in the store before its fill leaves the list of running ones, so that at any moment a
+//!   request finds one or the other.
+//!
+//! [`WITHHELD_BYTES`]: crate::limits::WITHHELD_BYTES
+
+mod failure;
+mod progress;
+mod sink;
+mod transfer;
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+pub use failure::Failure;
+pub use progress::Fill;
+
+use crate::digest::Digest;
+use crate::metrics::Counters;
+use crate::rt::{self, Pool};
+use crate::store::Store;
+use crate::upstream::Upstream;
+
+/// What a request for a blob that it did not find becomes.
+#[derive(Debug)]
+pub enum Join {
+    /// The first: it started this fill.
+    Lead(Arc<Fill>),
+    /// One of several: this fill was running.
+    Follow(Arc<Fill>),
+    /// Too late: the blob was committed in the meantime.
+    Stored,
+}
+
+/// Every fill that runs in this process.
+#[derive(Debug)]
+pub struct Fills {
+    running: Mutex<HashMap<Digest, Arc<Fill>>>,
+    store: Arc<Store>,
+    upstream: Arc<Upstream>,
+    sinks: Pool,
+}
+
+impl Fills {
+    /// Returns an empty list, with `threads` helper threads that write and hash.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn new(store: Arc<Store>, upstream: Arc<Upstream>, threads: usize) -> io::Result<Self> {
+        let sinks = Pool::start("sink", threads)?;
+        Ok(Self {
+            running: Mutex::default(),
+            store,
+            upstream,
+            sinks,
+        })
+    }
+
+    /// Joins the fill of `digest`, or starts one from `repository` on this core.
+    ///
+    /// Costs a lock that the hit path never takes.
+    pub fn join(
+        self: &Arc<Self>,
+        digest: Digest,
+        repository: &str,
+        counters: &Arc<Counters>,
+    ) -> Join {
+        let mut running = self.running.lock();
+        if let Some(fill) = running.get(&digest) {
+            return Join::Follow(Arc::clone(fill));
+        }
+        // Looked up under the lock: a fill commits before it leaves the list.
+        if self.store.lookup(&digest).is_some() {
+            return Join::Stored;
+        }
+        let fill = Arc::new(Fill::new(digest));
+        running.insert(digest, Arc::clone(&fill));
+        drop(running);
+        let (fills, leader) = (Arc::clone(self), Arc::clone(&fill));
+        let (repository, counters) = (repository.to_owned(), Arc::clone(counters));
+        rt::spawn(async move { transfer::run(&fills, &leader, repository, &counters).await });
+        Join::Lead(fill)
+    }
+
+    /// Returns the fill of `digest` if one runs.
+    #[must_use]
+    pub fn find(&self, digest: &Digest) -> Option<Arc<Fill>> {
+        self.running.lock().get(digest).cloned()
+    }
+
+    fn leave(&self, fill: &Fill) {
+        self.running.lock().remove(&fill.digest());
+    }
+}

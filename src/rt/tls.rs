@@ -1,6 +1,6 @@
 //! TLS records over a [`Socket`], for either side, by rustls without I/O of its own.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, BufRead, ErrorKind, Write};
 
 use rustls::Connection;
 
@@ -101,11 +101,12 @@ impl TlsSocket {
 
     /// Moves decrypted bytes into the spare capacity of `buf`.
     fn take_plain(&mut self, buf: &mut Vec<u8>) -> io::Result<usize> {
-        let start = buf.len();
-        buf.resize(buf.capacity(), 0);
-        let outcome = self.tls.reader().read(&mut buf[start..]);
-        buf.truncate(start + outcome.as_ref().map_or(0, |count| *count));
-        outcome
+        let mut reader = self.tls.reader();
+        let plain = reader.fill_buf()?;
+        let count = plain.len().min(buf.capacity() - buf.len());
+        buf.extend_from_slice(&plain[..count]);
+        reader.consume(count);
+        Ok(count)
     }
 
     /// Hands received bytes to rustls until it has plain bytes or wants more; receives if there are none.

@@ -1,0 +1,61 @@
+//! Why a fill ended without its blob.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::metrics::FillOutcome;
+use crate::upstream;
+
+/// Why a fill ended without its blob, told to every follower. Cheap to clone.
+#[derive(Clone, Debug)]
+pub enum Failure {
+    /// The next hop answered, and the answer was not the blob. Its status.
+    Refused(u16),
+    /// The next hop could not be reached, broke off, or broke the protocol.
+    Upstream(Arc<upstream::Error>),
+    /// What came was not the blob: the next hop's fault, or that of the path to it.
+    Corrupt(&'static str),
+    /// The disk failed.
+    Disk(Arc<std::io::Error>),
+    /// The fill's own task ended without a word: a bug.
+    Lost,
+}
+
+impl Failure {
+    /// Returns the outcome that it is counted as.
+    #[must_use]
+    pub const fn outcome(&self) -> FillOutcome {
+        match self {
+            Self::Refused(_) => FillOutcome::Refused,
+            Self::Upstream(_) => FillOutcome::UpstreamFailed,
+            Self::Corrupt(_) => FillOutcome::Corrupt,
+            Self::Disk(_) | Self::Lost => FillOutcome::DiskFailed,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(status) => write!(f, "the next hop answered {status}"),
+            Self::Upstream(error) => write!(f, "{error}"),
+            Self::Corrupt(what) => write!(f, "the next hop sent something else: {what}"),
+            Self::Disk(error) => write!(f, "disk: {error}"),
+            Self::Lost => f.write_str("the fill ended without a word"),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<upstream::Error> for Failure {
+    fn from(error: upstream::Error) -> Self {
+        Self::Upstream(Arc::new(error))
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::Disk(Arc::new(error))
+    }
+}

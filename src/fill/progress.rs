@@ -1,0 +1,189 @@
+//! How far a fill is, as its followers on every core see it.
+
+use std::fs::File;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+
+use super::Failure;
+use crate::digest::Digest;
+use crate::limits::WITHHELD_BYTES;
+use crate::rt::Notify;
+
+/// Where a fill is in its life; see the drawing in the module's header.
+#[derive(Clone, Debug)]
+enum Phase {
+    Connecting,
+    Streaming { size_bytes: Option<u64> },
+    Committed { size_bytes: u64 },
+    Failed(Failure),
+}
+
+/// One fill, shared by its task, its sink and its followers.
+#[derive(Debug)]
+pub struct Fill {
+    digest: Digest,
+    phase: Mutex<Phase>,
+    /// Bytes that may be sent.
+    ///
+    /// Invariant: never falls; 0 until `file` is set.
+    filled: AtomicU64,
+    file: OnceLock<Arc<File>>,
+    changed: Notify,
+}
+
+impl Fill {
+    pub(super) fn new(digest: Digest) -> Self {
+        Self {
+            digest,
+            phase: Mutex::new(Phase::Connecting),
+            filled: AtomicU64::new(0),
+            file: OnceLock::new(),
+            changed: Notify::default(),
+        }
+    }
+
+    /// Returns the digest of the blob.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// Waits for the next hop's head, and returns the blob's size if it told it.
+    ///
+    /// # Errors
+    /// Why the fill failed before that.
+    pub async fn head(&self) -> Result<Option<u64>, Failure> {
+        self.changed
+            .wait(|| match &*self.phase.lock() {
+                Phase::Connecting => None,
+                Phase::Streaming { size_bytes } => Some(Ok(*size_bytes)),
+                Phase::Committed { size_bytes } => Some(Ok(Some(*size_bytes))),
+                Phase::Failed(failure) => Some(Err(failure.clone())),
+            })
+            .await
+    }
+
+    /// Waits until more than the first `cursor` bytes may be sent, or all have been filled; returns
+    /// how many may be sent. Equal to `cursor` only when the blob is complete and has no more.
+    ///
+    /// # Errors
+    /// Why the fill failed. What was filled before stays valid.
+    pub async fn more(&self, cursor: u64) -> Result<u64, Failure> {
+        self.changed
+            .wait(|| {
+                let filled = self.filled.load(Ordering::Acquire);
+                if filled > cursor {
+                    return Some(Ok(filled));
+                }
+                match &*self.phase.lock() {
+                    Phase::Connecting | Phase::Streaming { .. } => None,
+                    Phase::Committed { size_bytes } => Some(Ok(*size_bytes)),
+                    Phase::Failed(failure) => Some(Err(failure.clone())),
+                }
+            })
+            .await
+    }
+
+    /// Waits for the commit, and returns the blob's size.
+    ///
+    /// # Errors
+    /// Why the fill failed.
+    pub async fn committed(&self) -> Result<u64, Failure> {
+        self.changed
+            .wait(|| match &*self.phase.lock() {
+                Phase::Connecting | Phase::Streaming { .. } => None,
+                Phase::Committed { size_bytes } => Some(Ok(*size_bytes)),
+                Phase::Failed(failure) => Some(Err(failure.clone())),
+            })
+            .await
+    }
+
+    /// Returns the growing file. It is there once anything may be sent.
+    #[must_use]
+    pub fn file(&self) -> Option<Arc<File>> {
+        self.file.get().cloned()
+    }
+
+    pub(super) fn set_file(&self, file: Arc<File>) {
+        drop(self.file.set(file));
+    }
+
+    pub(super) fn start_streaming(&self, size_bytes: Option<u64>) {
+        *self.phase.lock() = Phase::Streaming { size_bytes };
+        self.changed.wake_all();
+    }
+
+    /// Tells that `written` bytes are in the file; what may be sent stays short of them.
+    pub(super) fn raise(&self, written: u64, size_bytes: Option<u64>) {
+        let sendable = sendable(written, size_bytes);
+        if sendable > self.filled.load(Ordering::Relaxed) {
+            self.filled.store(sendable, Ordering::Release);
+            self.changed.wake_all();
+        }
+    }
+
+    pub(super) fn commit(&self, size_bytes: u64) {
+        self.filled.store(size_bytes, Ordering::Release);
+        *self.phase.lock() = Phase::Committed { size_bytes };
+        self.changed.wake_all();
+    }
+
+    /// Ends the fill as failed, unless it has ended.
+    pub(super) fn fail(&self, failure: Failure) {
+        let mut phase = self.phase.lock();
+        if matches!(*phase, Phase::Connecting | Phase::Streaming { .. }) {
+            *phase = Phase::Failed(failure);
+        }
+        drop(phase);
+        self.changed.wake_all();
+    }
+}
+
+/// Returns how many of `written` bytes may be sent before the digest is known to be equal: never one
+/// of the last [`WITHHELD_BYTES`] of the blob, which without a known size are the last ones written.
+const fn sendable(written: u64, size_bytes: Option<u64>) -> u64 {
+    let end = match size_bytes {
+        Some(size_bytes) => size_bytes,
+        None => written,
+    };
+    let limit = end.saturating_sub(WITHHELD_BYTES);
+    if written < limit { written } else { limit }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_tail_is_withheld_whatever_was_written(size in 0..u64::MAX / 2, written in 0..u64::MAX / 2) {
+            let written = written.min(size);
+            prop_assert!(sendable(written, Some(size)) <= written);
+            prop_assert!(sendable(written, Some(size)) <= size.saturating_sub(WITHHELD_BYTES));
+            prop_assert!(sendable(written, None) <= written.saturating_sub(WITHHELD_BYTES));
+        }
+    }
+
+    #[test]
+    fn a_small_blob_is_withheld_whole_and_a_large_one_flows() {
+        assert_eq!(sendable(10, Some(10)), 0);
+        assert_eq!(sendable(1 << 20, Some(1 << 30)), 1 << 20);
+        assert_eq!(sendable(1 << 30, Some(1 << 30)), (1 << 30) - WITHHELD_BYTES);
+    }
+
+    #[test]
+    fn the_end_of_a_fill_is_final() {
+        let fill = Fill::new(Digest::of(crate::digest::Algorithm::Sha256, b""));
+        fill.commit(7);
+        fill.fail(Failure::Lost);
+        assert!(matches!(
+            *fill.phase.lock(),
+            Phase::Committed { size_bytes: 7 }
+        ));
+        assert_eq!(fill.filled.load(Ordering::Relaxed), 7);
+    }
+}

@@ -1,0 +1,134 @@
+//! The task that runs one fill: asks the next hop and feeds the sink.
+
+use std::sync::Arc;
+
+use super::sink::Sink;
+use super::{Failure, Fill, Fills};
+use crate::metrics::{Counters, FillOutcome};
+use crate::upstream::{Method, Request, Response};
+
+/// Runs `fill` to its end, whatever that is, and takes it off the list.
+pub(super) async fn run(
+    fills: &Arc<Fills>,
+    fill: &Arc<Fill>,
+    repository: String,
+    counters: &Arc<Counters>,
+) {
+    counters.fills_running.add(1);
+    let ending = Ending {
+        fills,
+        fill,
+        counters,
+    };
+    let outcome = transfer(fills, fill, repository, counters).await;
+    match &outcome {
+        Ok(size_bytes) => {
+            tracing::debug!(digest = %fill.digest(), size_bytes, "fill committed");
+            counters.count_fill(FillOutcome::Committed);
+            fill.commit(*size_bytes);
+        }
+        Err(failure) => {
+            log_failure(fill, failure);
+            counters.count_fill(failure.outcome());
+            fill.fail(failure.clone());
+        }
+    }
+    drop(ending);
+}
+
+/// Takes the fill off the list even if its task is dropped or panics, so that no follower waits for
+/// ever and the next request tries anew.
+struct Ending<'f> {
+    fills: &'f Fills,
+    fill: &'f Fill,
+    counters: &'f Counters,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        self.fill.fail(Failure::Lost);
+        self.fills.leave(self.fill);
+        self.counters.fills_running.sub(1);
+    }
+}
+
+/// A refusal is the next hop's word, not a fault; the rest wants someone's eye.
+fn log_failure(fill: &Fill, failure: &Failure) {
+    match failure {
+        Failure::Refused(status) => {
+            tracing::debug!(digest = %fill.digest(), status, "fill refused")
+        }
+        _ => tracing::warn!(digest = %fill.digest(), %failure, "fill failed"),
+    }
+}
+
+async fn transfer(
+    fills: &Fills,
+    fill: &Arc<Fill>,
+    repository: String,
+    counters: &Counters,
+) -> Result<u64, Failure> {
+    let request = Request {
+        method: Method::Get,
+        path: format!("/v2/{repository}/blobs/{}", fill.digest()),
+        repository: Some(repository),
+        accept: None,
+        if_none_match: None,
+        range: None,
+    };
+    let mut response = fills.upstream.send(&request).await?;
+    check(&response)?;
+    let size_bytes = response.content_length();
+    fill.start_streaming(size_bytes);
+    let sink = Sink::new(
+        Arc::clone(fill),
+        Arc::clone(&fills.store),
+        fills.sinks.clone(),
+        size_bytes,
+    );
+    loop {
+        let chunk = sink.buffer().await?;
+        let (chunk, is_end) = receive(&mut response, chunk, &sink, counters).await?;
+        if !chunk.is_empty() {
+            sink.push(chunk);
+        }
+        if is_end {
+            return sink.finish().await;
+        }
+    }
+}
+
+/// A blob comes as it is, or not at all.
+fn check(response: &Response) -> Result<(), Failure> {
+    if response.status() != 200 {
+        return Err(Failure::Refused(response.status()));
+    }
+    match response.field("content-encoding") {
+        None => Ok(()),
+        Some(coding) if coding.eq_ignore_ascii_case("identity") => Ok(()),
+        Some(_) => Err(Failure::Corrupt("a content coding that was not asked for")),
+    }
+}
+
+/// Receives into `chunk` until it is full, the body ends, or the sink has nothing else to do. Returns
+/// it and whether the body has ended.
+async fn receive(
+    response: &mut Response,
+    mut chunk: Vec<u8>,
+    sink: &Arc<Sink>,
+    counters: &Counters,
+) -> Result<(Vec<u8>, bool), Failure> {
+    while chunk.len() < chunk.capacity() {
+        let (outcome, received) = response.read(chunk).await;
+        chunk = received;
+        let count = outcome?;
+        counters.upstream_bytes.add(count as u64);
+        if count == 0 {
+            return Ok((chunk, true));
+        }
+        if sink.is_hungry() && chunk.len() < chunk.capacity() {
+            break;
+        }
+    }
+    Ok((chunk, false))
+}
