@@ -6,12 +6,20 @@ use std::time::Duration;
 
 /// Longest request head, in bytes. Token requests carry JWTs of 4–8 KiB; more is an attack.
 pub const REQUEST_HEAD_BYTES_MAX: usize = 32 * 1024;
+/// Longest request target, in bytes: a token of 8 KiB in the query, twice over.
+pub const REQUEST_TARGET_BYTES_MAX: usize = 16 * 1024;
 /// Most header fields of a request or a next hop's response.
 pub const HEADERS_MAX: usize = 100;
 /// Longest request body that is read and thrown away to keep a connection, in bytes.
 pub const DRAIN_BODY_BYTES_MAX: u64 = 64 * 1024;
 /// Most ranges of one request. zstd:chunked pulls ask for many at once; RFC 9110 §14.2 allows a bound.
 pub const RANGES_MAX: usize = 128;
+/// Chunk extensions of one body that are skipped before it counts as an attack, in bytes.
+pub const CHUNK_EXTENSION_BYTES_MAX: usize = 16 * 1024;
+/// Longest trailer section of a chunked body, in bytes.
+pub const TRAILER_BYTES_MAX: usize = 8 * 1024;
+/// Most challenges read from a next hop's `WWW-Authenticate`, and most parameters of each.
+pub const CHALLENGES_MAX: usize = 16;
 /// Longest response head of a next hop, in bytes.
 pub const RESPONSE_HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Largest manifest: what the OCI distribution specification asks registries to accept.

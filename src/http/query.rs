@@ -1,0 +1,81 @@
+//! Finds the parameters of a raw query that registries know: `ns`, `n`, `last`, `artifactType`, `token`.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode;
+
+/// Most parameters of one query that are looked at; a query with more has none.
+const PARAMETERS_MAX: usize = 32;
+
+/// The query of a request, undecoded.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Query<'a> {
+    raw: &'a str,
+}
+
+/// Why a parameter cannot be used. The client's fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueryError {
+    /// It is there more than once, or among too many: two readers could take different values.
+    Repeated,
+    /// Its value is not UTF-8 after decoding, or holds a control character.
+    Malformed,
+}
+
+impl std::fmt::Display for QueryError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Repeated => "query parameter repeated",
+            Self::Malformed => "malformed query parameter",
+        })
+    }
+}
+
+impl std::error::Error for QueryError {}
+
+impl<'a> Query<'a> {
+    /// Returns the query that a request carries, without its `?`; `None` has no parameters.
+    #[must_use]
+    pub fn new(raw: Option<&'a str>) -> Self {
+        Self {
+            raw: raw.unwrap_or_default(),
+        }
+    }
+
+    /// Returns the decoded value of the parameter `name`; `None` if it is absent.
+    ///
+    /// `+` is a space, as Go's clients write it. Names are compared undecoded. Allocates only if
+    /// something was encoded.
+    ///
+    /// # Errors
+    ///
+    /// [`QueryError`], when the parameter is ambiguous or no text.
+    pub fn find(&self, name: &str) -> Result<Option<Cow<'a, str>>, QueryError> {
+        let mut found = None;
+        for (index, parameter) in self.raw.split('&').enumerate() {
+            if index == PARAMETERS_MAX {
+                return Err(QueryError::Repeated);
+            }
+            let (key, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            if key == name && found.replace(value).is_some() {
+                return Err(QueryError::Repeated);
+            }
+        }
+        found.map(decode).transpose()
+    }
+}
+
+fn decode(value: &str) -> Result<Cow<'_, str>, QueryError> {
+    let decoded = if value.contains('+') {
+        let spaced = value.replace('+', " ");
+        let text = percent_decode(spaced.as_bytes()).decode_utf8();
+        Cow::Owned(text.map_err(|_| QueryError::Malformed)?.into_owned())
+    } else {
+        let text = percent_decode(value.as_bytes()).decode_utf8();
+        text.map_err(|_| QueryError::Malformed)?
+    };
+    if decoded.chars().any(char::is_control) {
+        return Err(QueryError::Malformed);
+    }
+    Ok(decoded)
+}

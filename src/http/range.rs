@@ -1,0 +1,191 @@
+//! Ranges and preconditions of a GET: `Range`, `If-Range`, `If-None-Match` (RFC 9110 §13, §14).
+
+use std::ops::Range;
+
+use super::grammar::{decimal, trim};
+use crate::limits::RANGES_MAX;
+
+/// What a `Range` field asks of content whose size is known. Half-open offsets, in bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ranges {
+    /// Answer 200 with everything: the field is malformed, of another unit, or asks for more bytes in
+    /// sum than there are (RFC 9110 §14.2 lets us ignore all of these).
+    Whole,
+    /// Answer 416 with `Content-Range: bytes */size`: not one range touches the content.
+    Unsatisfiable,
+    /// Answer 400: more than [`RANGES_MAX`] ranges. containers/storage then asks for fewer, where a 200
+    /// would send it a whole layer that it does not want.
+    TooMany,
+    /// Answer 206 with `Content-Range`. Not empty, within the size.
+    One(Range<u64>),
+    /// Answer 206 with `multipart/byteranges`: two or more, none empty, all within the size, in the order
+    /// asked for and never joined, since containers/image counts the parts.
+    Several(Vec<Range<u64>>),
+}
+
+/// Reads the value of a `Range` field for content of `size` bytes.
+///
+/// - `bytes=0-` is one range, and gets its 206; clients tell from that whether ranges work.
+/// - A suffix longer than the content is all of it; an end beyond the content is cut.
+/// - Of empty content every well-formed range is the whole: 416 would fail clients that always ask.
+/// - The sum of all ranges is at most `size`, so no request sends more than one without `Range` would
+///   (and its part heads). Overlap within that bound is the client's business.
+///
+/// O(length of the value); allocates for several ranges only.
+#[must_use]
+pub fn parse(value: &[u8], size: u64) -> Ranges {
+    let Some(specs) = strip_unit(value) else {
+        return Ranges::Whole;
+    };
+    let mut asked = 0;
+    let mut sum = 0_u64;
+    let mut first = None;
+    let mut several = Vec::new();
+    // RFC 9110 §5.6.1.2: empty elements of a list are skipped.
+    for spec in specs.split(|&b| b == b',').map(trim) {
+        if spec.is_empty() {
+            continue;
+        }
+        asked += 1;
+        match parse_spec(spec, size) {
+            None => return Ranges::Whole,
+            Some(range) if range.is_empty() => {}
+            Some(range) => {
+                sum = sum.saturating_add(range.end - range.start);
+                keep(&mut first, &mut several, range, asked);
+            }
+        }
+    }
+    match (asked, first) {
+        (0, _) => Ranges::Whole,
+        _ if size == 0 => Ranges::Whole,
+        (RANGES_BEYOND.., _) => Ranges::TooMany,
+        (_, None) => Ranges::Unsatisfiable,
+        _ if sum > size => Ranges::Whole,
+        (_, Some(range)) if several.is_empty() => Ranges::One(range),
+        _ => Ranges::Several(several),
+    }
+}
+
+/// The first count of ranges that is one too many.
+const RANGES_BEYOND: usize = RANGES_MAX + 1;
+
+/// Keeps the first range by itself and all of them once there are two; stops growing at the bound.
+fn keep(
+    first: &mut Option<Range<u64>>,
+    several: &mut Vec<Range<u64>>,
+    range: Range<u64>,
+    asked: usize,
+) {
+    match first {
+        None => *first = Some(range),
+        Some(_) if asked > RANGES_MAX => {}
+        Some(first) => {
+            if several.is_empty() {
+                several.push(first.clone());
+            }
+            several.push(range);
+        }
+    }
+}
+
+/// Returns what follows `bytes=`; units know no case (RFC 9110 §14.1).
+fn strip_unit(value: &[u8]) -> Option<&[u8]> {
+    let (unit, specs) = trim(value).split_at_checked(b"bytes=".len())?;
+    unit.eq_ignore_ascii_case(b"bytes=").then_some(specs)
+}
+
+/// Returns the part of the content that one range is about, empty if it is unsatisfiable; `None` if it
+/// is malformed (RFC 9110 §14.1.1).
+fn parse_spec(spec: &[u8], size: u64) -> Option<Range<u64>> {
+    let dash = memchr::memchr(b'-', spec)?;
+    let (first, last) = (&spec[..dash], &spec[dash + 1..]);
+    if first.is_empty() {
+        let suffix = saturating(last)?;
+        return Some(size.saturating_sub(suffix)..size);
+    }
+    let start = saturating(first)?;
+    let end = if last.is_empty() {
+        size
+    } else {
+        let last = saturating(last)?;
+        if last < start {
+            return None;
+        }
+        last.saturating_add(1).min(size)
+    };
+    Some(start.min(end)..end)
+}
+
+/// Returns the number that `digits` spell, or the largest there is if it does not fit.
+fn saturating(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    Some(decimal(digits).unwrap_or(u64::MAX))
+}
+
+/// Says whether `If-Range` lets `Range` count, by strong comparison (RFC 9110 §13.1.5).
+///
+/// - `etag`: the content's entity tag with its quotes, strong.
+///
+/// A date never matches: content here has no modification date, only a digest.
+#[must_use]
+pub fn if_range_matches(value: &[u8], etag: &[u8]) -> bool {
+    matches!(parse_etag(trim(value)), Some((tag, b"")) if !tag.weak && tag.quoted == etag)
+}
+
+/// Says whether `If-None-Match` names `etag`, so that 304 is the answer (RFC 9110 §13.1.2).
+///
+/// - `lines`: the values of all its field lines; `*` names any content.
+/// - `etag`: the content's entity tag with its quotes, strong.
+///
+/// Weak comparison. What is malformed names nothing, and hides what follows it in its line.
+#[must_use]
+pub fn if_none_match<'a>(lines: impl IntoIterator<Item = &'a [u8]>, etag: &[u8]) -> bool {
+    lines.into_iter().any(|line| names(trim(line), etag))
+}
+
+fn names(line: &[u8], etag: &[u8]) -> bool {
+    if line == b"*" {
+        return true;
+    }
+    let mut rest = line;
+    loop {
+        while let [b',' | b' ' | b'\t', after @ ..] = rest {
+            rest = after;
+        }
+        let Some((tag, after)) = parse_etag(rest) else {
+            return false;
+        };
+        rest = trim(after);
+        if !matches!(rest, [] | [b',', ..]) {
+            return false;
+        }
+        if tag.quoted == etag {
+            return true;
+        }
+    }
+}
+
+struct EntityTag<'a> {
+    weak: bool,
+    /// With its quotes.
+    quoted: &'a [u8],
+}
+
+/// Splits one entity tag off the front (RFC 9110 §8.8.3); the rest begins right after it.
+fn parse_etag(bytes: &[u8]) -> Option<(EntityTag<'_>, &[u8])> {
+    let (weak, quoted) = match bytes.strip_prefix(b"W/") {
+        Some(quoted) => (true, quoted),
+        None => (false, bytes),
+    };
+    let inside = quoted.strip_prefix(b"\"")?;
+    let end = memchr::memchr(b'"', inside)?;
+    let opaque = |b: u8| b == 0x21 || (b >= 0x23 && b != 0x7f);
+    if !inside[..end].iter().copied().all(opaque) {
+        return None;
+    }
+    let (quoted, rest) = quoted.split_at(end + 2);
+    Some((EntityTag { weak, quoted }, rest))
+}
