@@ -41,3 +41,12 @@ pub const FILL_CHUNK_BYTES: usize = 256 * 1024;
 pub const FILL_CHUNKS_MAX: usize = 8;
 /// How often deadlines are looked at; a deadline is kept to within this much.
 pub const DEADLINE_TICK: Duration = Duration::from_millis(100);
+/// Largest blob that a core keeps in memory, head and all, so that a hit is one send. Above it the
+/// copy costs more than a `sendfile` of its own.
+pub const MEMORY_BLOB_BYTES_MAX: u64 = 8 * 1024;
+/// Longest time that a closing connection is read from, so that a client gets to read why.
+pub const LINGER: Duration = Duration::from_secs(2);
+/// How often a draining core looks whether its last response has ended.
+pub const DRAIN_TICK: Duration = Duration::from_millis(20);
+/// Longest time for a TLS handshake with a client.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);

@@ -58,6 +58,27 @@ impl Cores {
         Ok(Self { threads })
     }
 
+    /// Starts one thread that is not pinned, for what is not worth a core.
+    ///
+    /// # Errors
+    /// As [`Cores::start`].
+    pub fn start_unpinned<M, F>(name: &str, tier: &Tier, main: M) -> io::Result<Self>
+    where
+        M: FnOnce(Core) -> F + Send + 'static,
+        F: Future<Output = ()> + 'static,
+    {
+        let core = Core {
+            index: 0,
+            tier: tier.clone(),
+        };
+        let thread = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || run(core.tier.clone(), async move { main(core).await }))?;
+        Ok(Self {
+            threads: vec![thread],
+        })
+    }
+
     /// Waits until every core has ended.
     ///
     /// # Errors

@@ -64,6 +64,12 @@ impl Deadline {
         self.entry.kind.set(kind);
     }
 
+    /// Takes it back.
+    pub(super) fn clear(&self) {
+        self.entry.due.set(None);
+        self.entry.kind.set(DeadlineKind::Active);
+    }
+
     /// Says whether it has passed and the socket was shut down for it.
     pub(super) fn expired(&self) -> bool {
         self.entry.expired.get()

@@ -25,6 +25,7 @@ mod socket;
 mod sys;
 mod tier;
 mod tls;
+mod unless;
 
 pub use addr::{ListenAddr, ListenAddrError};
 pub use cores::{Core, Cores, spawn};
@@ -37,3 +38,4 @@ pub use resolve::resolve;
 pub use socket::Socket;
 pub use tier::Tier;
 pub use tls::TlsSocket;
+pub use unless::unless;

@@ -62,6 +62,11 @@ impl Socket {
         self.deadline.set(after, kind);
     }
 
+    /// Waits without a deadline, for what another deadline bounds.
+    pub fn clear_deadline(&self) {
+        self.deadline.clear();
+    }
+
     /// Says whether a deadline has passed, so that the caller can tell it from the peer's leaving.
     #[must_use]
     pub fn expired(&self) -> bool {

@@ -1,5 +1,112 @@
-//! Being written.
+//! What clients talk to: HTTP/1.1 connections, the registry's pull API, blobs by `sendfile`.
+//!
+//! ```text
+//! accept ─▶ connection: head ─▶ exchange: route ─┬▶ blob ─▶ open blob, or fill ─▶ body ─▶ transport
+//!   (core's own listener)                        ├▶ manifest ─▶ store, or next hop
+//!                                                ╰▶ listing ─▶ next hop
+//! ```
+//!
+//! Each core has its own listener, connections and open files; nothing on the path of a hit takes a
+//! lock that another core holds. It knows nothing of rings (`rt`), of how a next hop is reached
+//! (`upstream`), or of where a blob lies (`store`).
 
+mod accept;
+mod blob;
+mod body;
+mod connection;
+mod context;
+mod exchange;
+mod listing;
+mod manifest;
+mod open_blobs;
 mod options;
+mod reply;
+mod tags;
+mod tls;
+mod transport;
 
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+pub use accept::serve;
 pub use options::{Options, Tls, TlsVersion};
+
+use crate::fill::Fills;
+use crate::metrics::Metrics;
+use crate::rt::Notify;
+use crate::store::Store;
+use crate::upstream::Upstream;
+use tags::Tags;
+
+/// What all cores serve from.
+#[derive(Debug)]
+pub struct Service {
+    options: Options,
+    store: Arc<Store>,
+    fills: Arc<Fills>,
+    upstream: Arc<Upstream>,
+    metrics: Metrics,
+    tags: Tags,
+    tls: Option<Arc<rustls::ServerConfig>>,
+    connections: AtomicUsize,
+    open_files_per_core: usize,
+    draining: AtomicBool,
+    drain: Notify,
+}
+
+/// The parts that a service is made from.
+#[derive(Debug)]
+pub struct Parts {
+    /// The disk.
+    pub store: Arc<Store>,
+    /// The fills.
+    pub fills: Arc<Fills>,
+    /// The next hops.
+    pub upstream: Arc<Upstream>,
+    /// The counters, one for each core.
+    pub metrics: Metrics,
+    /// Most blobs that one core keeps open.
+    pub open_files_per_core: usize,
+}
+
+impl Service {
+    /// Returns a service; certificates are read now.
+    ///
+    /// # Errors
+    /// When a certificate or key cannot be used, with the file that it is about.
+    pub fn new(options: Options, parts: Parts) -> io::Result<Self> {
+        let tls = options
+            .tls
+            .as_ref()
+            .map(tls::server_config)
+            .transpose()?
+            .map(Arc::new);
+        Ok(Self {
+            options,
+            store: parts.store,
+            fills: parts.fills,
+            upstream: parts.upstream,
+            metrics: parts.metrics,
+            tags: Tags::default(),
+            tls,
+            connections: AtomicUsize::new(0),
+            open_files_per_core: parts.open_files_per_core,
+            draining: AtomicBool::new(false),
+            drain: Notify::default(),
+        })
+    }
+
+    /// Stops taking connections; responses and fills in flight go on until they end or
+    /// `drain_timeout` is over. [`serve`] then returns on every core.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+        self.drain.wake_all();
+    }
+
+    /// Says whether [`Service::drain`] was called.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+}

@@ -5,6 +5,7 @@ mod options;
 pub use options::{Credentials, Hop, Options};
 
 #[allow(missing_docs)]
+#[derive(Debug)]
 pub struct Upstream;
 #[allow(missing_docs)]
 pub enum Method {

@@ -1,0 +1,103 @@
+//! A core's listener: takes connections, counts them, and drains.
+
+use std::io;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use super::Service;
+use super::connection;
+use super::context::Context;
+use super::transport::Transport;
+use crate::limits::{DRAIN_TICK, HANDSHAKE_TIMEOUT};
+use crate::rt::{self, Core, DeadlineKind, Listener, Socket, TlsSocket};
+
+/// Wait after an accept that failed, for want of descriptors say.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// Serves `listener` on this core until the service is drained.
+///
+/// # Errors
+/// When the listener cannot be taken onto the core.
+pub async fn serve(service: Arc<Service>, listener: TcpListener, core: Core) -> io::Result<()> {
+    let listener = Listener::adopt(listener, &core.tier)?;
+    let context = Rc::new(Context::new(Arc::clone(&service), &core));
+    let drain = service.drain.wait(|| service.is_draining().then_some(()));
+    let mut drain = std::pin::pin!(drain);
+    while let Some(accepted) = rt::unless(drain.as_mut(), listener.accept()).await {
+        match accepted {
+            Ok((socket, _)) => take(&context, socket),
+            Err(error) => {
+                tracing::warn!(%error, "accept failed");
+                rt::sleep(ACCEPT_RETRY).await;
+            }
+        }
+    }
+    drop(listener);
+    finish(&context).await;
+    Ok(())
+}
+
+/// Starts a connection's task, unless there are too many.
+fn take(context: &Rc<Context>, socket: Socket) {
+    let service = &context.service;
+    let before = service.connections.fetch_add(1, Ordering::Relaxed);
+    let seat = Seat(Rc::clone(context));
+    context.counters.connections.add(1);
+    context.counters.connections_accepted.add(1);
+    if before >= service.options.connections_max {
+        context.counters.connections_refused.add(1);
+        return;
+    }
+    rt::spawn(async move {
+        if let Some(transport) = shake_hands(&seat.0, socket).await {
+            connection::run(&seat.0, transport).await;
+        }
+    });
+}
+
+/// A connection's place among those counted.
+struct Seat(Rc<Context>);
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.counters.connections.sub(1);
+        self.0.service.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+async fn shake_hands(context: &Context, socket: Socket) -> Option<Transport> {
+    let Some(config) = &context.service.tls else {
+        return Some(Transport::Plain(socket));
+    };
+    socket.set_deadline(HANDSHAKE_TIMEOUT, DeadlineKind::Active);
+    let tls = rustls::ServerConnection::new(Arc::clone(config)).ok()?;
+    match TlsSocket::handshake(socket, tls).await {
+        Ok(socket) => Some(Transport::Tls(Box::new(socket))),
+        Err(error) => {
+            tracing::debug!(%error, "TLS handshake failed");
+            None
+        }
+    }
+}
+
+/// Waits until this core's responses and fills have ended, or the time for that is over.
+async fn finish(context: &Context) {
+    let end = Instant::now() + context.service.options.drain_timeout;
+    while Instant::now() < end {
+        // Connections become idle while others still send: each round lets those go.
+        rt::expire_idle();
+        let counters = &context.counters;
+        if counters.connections.read() == 0 && counters.fills_running.read() == 0 {
+            return;
+        }
+        rt::sleep(DRAIN_TICK).await;
+    }
+    tracing::warn!(
+        connections = context.counters.connections.read(),
+        fills = context.counters.fills_running.read(),
+        "drain timeout: what was in flight is cut"
+    );
+}

@@ -1,0 +1,355 @@
+//! A blob's bytes to one client: which of them, in which framing, from a file that may still grow.
+
+use std::ops::Range;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::blob::describe;
+use super::exchange::{Exchange, Next, Terms};
+use super::open_blobs::CoreBlob;
+use super::reply::{Reply, Status};
+use crate::digest::Digest;
+use crate::fill::Fill;
+use crate::http::response::Connection;
+use crate::http::{Boundary, Framing, Multipart, Ranges, Request, if_range_matches, range};
+use crate::metrics::CacheUse;
+use crate::registry::{Code, media_type};
+
+/// Where a blob's bytes come from.
+pub(super) enum Source {
+    /// A committed file.
+    Stored(Rc<CoreBlob>),
+    /// A file that grows. Without a size only all of it can be sent, in chunks.
+    Filling {
+        fill: Arc<Fill>,
+        size_bytes: Option<u64>,
+    },
+}
+
+impl Source {
+    pub(super) fn digest(&self) -> Digest {
+        match self {
+            Self::Stored(blob) => blob.digest,
+            Self::Filling { fill, .. } => fill.digest(),
+        }
+    }
+
+    fn size_bytes(&self) -> Option<u64> {
+        match self {
+            Self::Stored(blob) => Some(blob.size_bytes),
+            Self::Filling { size_bytes, .. } => *size_bytes,
+        }
+    }
+
+    /// Returns the size where it is known, else "without end".
+    pub(super) fn size_known(&self) -> u64 {
+        self.size_bytes().unwrap_or(u64::MAX)
+    }
+}
+
+/// Which bytes a response carries.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Plan {
+    Whole,
+    One(Range<u64>),
+    Several(Vec<Range<u64>>),
+    Unsatisfiable,
+    TooMany,
+}
+
+impl Plan {
+    /// Reads `Range` and `If-Range` against a blob (RFC 9110 §13.1.5, §14.2).
+    pub(super) fn of(request: &Request<'_>, source: &Source, etag: &str) -> Self {
+        let (Some(value), Some(size_bytes)) = (request.range, source.size_bytes()) else {
+            return Self::Whole;
+        };
+        if request
+            .if_range
+            .is_some_and(|condition| !if_range_matches(condition, etag.as_bytes()))
+        {
+            return Self::Whole;
+        }
+        match range::parse(value, size_bytes) {
+            Ranges::Whole => Self::Whole,
+            Ranges::One(range) => Self::One(range),
+            Ranges::Several(ranges) => Self::Several(ranges),
+            Ranges::Unsatisfiable => Self::Unsatisfiable,
+            Ranges::TooMany => Self::TooMany,
+        }
+    }
+}
+
+/// Sends a whole response: head, then the bytes of the plan.
+pub(super) async fn send(
+    exchange: &mut Exchange,
+    terms: Terms<'_>,
+    source: &Source,
+    plan: Plan,
+    cache: CacheUse,
+) -> Next {
+    let size_known = source.size_known();
+    match plan {
+        Plan::Whole => {
+            let framing = source
+                .size_bytes()
+                .map_or(Framing::Chunked, Framing::Length);
+            write_head(exchange, terms, source, cache, Status::OK, framing, None);
+            match framing {
+                _ if terms.is_head => send_head(exchange, terms).await,
+                Framing::Chunked => send_chunked(exchange, source, terms.connection).await,
+                _ => send_range(exchange, source, 0..size_known, terms.connection).await,
+            }
+        }
+        Plan::One(range) => {
+            let framing = Framing::Length(range.end - range.start);
+            let content_range = Some((&range, size_known));
+            write_head(
+                exchange,
+                terms,
+                source,
+                cache,
+                Status::PARTIAL_CONTENT,
+                framing,
+                content_range,
+            );
+            if terms.is_head {
+                return send_head(exchange, terms).await;
+            }
+            send_range(exchange, source, range, terms.connection).await
+        }
+        Plan::Several(ranges) => send_several(exchange, terms, source, cache, &ranges).await,
+        Plan::Unsatisfiable => {
+            let reply = Reply::error(Code::RangeInvalid, "the blob has no such bytes")
+                .with("Content-Range", format!("bytes */{size_known}"));
+            exchange.reply(terms, reply.by(cache)).await
+        }
+        Plan::TooMany => {
+            let reply = Reply::bad_request(400, "too many ranges");
+            exchange.reply(terms, reply).await
+        }
+    }
+}
+
+/// Writes the head of a response whose content has the blob's own type.
+fn write_head(
+    exchange: &mut Exchange,
+    terms: Terms<'_>,
+    source: &Source,
+    cache: CacheUse,
+    status: Status,
+    framing: Framing,
+    content_range: Option<(&Range<u64>, u64)>,
+) {
+    let mut output = std::mem::take(&mut exchange.output);
+    output.clear();
+    let head = exchange.begin_head(&mut output, status, terms);
+    let mut head = describe(head, &source.digest(), cache).field("Content-Type", media_type::BLOB);
+    if let Some((range, size)) = content_range {
+        head = head.content_range(range, size);
+    }
+    head.finish(framing, terms.connection);
+    exchange.output = output;
+    exchange
+        .context
+        .counters
+        .count_request(cache, status.number());
+}
+
+async fn send_head(exchange: &mut Exchange, terms: Terms<'_>) -> Next {
+    let output = std::mem::take(&mut exchange.output);
+    exchange.send(output, terms.connection).await
+}
+
+/// Sends the head that is in `exchange.output`, then bytes `range` of the source.
+pub(super) async fn send_range(
+    exchange: &mut Exchange,
+    source: &Source,
+    range: Range<u64>,
+    connection: Connection,
+) -> Next {
+    if let Err(next) = send_piece(exchange, source, range).await {
+        return next;
+    }
+    exchange.ended(Ok(()), connection)
+}
+
+/// Sends a `multipart/byteranges` response.
+async fn send_several(
+    exchange: &mut Exchange,
+    terms: Terms<'_>,
+    source: &Source,
+    cache: CacheUse,
+    ranges: &[Range<u64>],
+) -> Next {
+    let boundary = Boundary::new(random());
+    let multipart = Multipart::new(boundary, media_type::BLOB, source.size_known(), ranges);
+    let mut output = std::mem::take(&mut exchange.output);
+    output.clear();
+    let head = exchange.begin_head(&mut output, Status::PARTIAL_CONTENT, terms);
+    describe(head, &source.digest(), cache)
+        .field("Content-Type", multipart.content_type())
+        .finish(
+            Framing::Length(multipart.content_length()),
+            terms.connection,
+        );
+    exchange.output = output;
+    exchange
+        .context
+        .counters
+        .count_request(cache, Status::PARTIAL_CONTENT.number());
+    if terms.is_head {
+        return send_head(exchange, terms).await;
+    }
+    for (index, range) in ranges.iter().enumerate() {
+        multipart.part_head(index, &mut exchange.output);
+        if let Err(next) = send_piece(exchange, source, range.clone()).await {
+            return next;
+        }
+    }
+    let mut output = std::mem::take(&mut exchange.output);
+    multipart.closing(&mut output);
+    exchange.send(output, terms.connection).await
+}
+
+/// Sends a response of unknown length, in chunks. The last chunk comes only after the commit, so a
+/// fill that fails cannot look complete (RFC 9112 §7.1).
+async fn send_chunked(exchange: &mut Exchange, source: &Source, connection: Connection) -> Next {
+    let Source::Filling { fill, .. } = source else {
+        return Next::Abort;
+    };
+    let mut cursor = 0;
+    loop {
+        exchange.transport.socket().clear_deadline();
+        let Ok(filled) = fill.more(cursor).await else {
+            return abort(exchange);
+        };
+        if filled == cursor {
+            let mut output = std::mem::take(&mut exchange.output);
+            output.extend_from_slice(b"0\r\n\r\n");
+            return exchange.send(output, connection).await;
+        }
+        let size = format!("{:x}\r\n", filled - cursor);
+        exchange.output.extend_from_slice(size.as_bytes());
+        if let Err(next) = send_piece(exchange, source, cursor..filled).await {
+            return next;
+        }
+        exchange.output.extend_from_slice(b"\r\n");
+        cursor = filled;
+    }
+}
+
+/// Sends what is in `exchange.output`, empties it, and sends bytes `range` of the source.
+async fn send_piece(
+    exchange: &mut Exchange,
+    source: &Source,
+    range: Range<u64>,
+) -> Result<(), Next> {
+    exchange
+        .transport
+        .set_deadline(exchange.context.service.options.send_timeout);
+    let mut output = std::mem::take(&mut exchange.output);
+    let outcome = match source {
+        Source::Stored(blob) => send_stored(exchange, blob, &output, range).await,
+        Source::Filling { fill, .. } => {
+            let outcome;
+            (outcome, output) = exchange.transport.send_all(output).await;
+            match outcome {
+                Ok(()) => send_filling(exchange, fill, range).await?,
+                Err(error) => Err(error),
+            }
+        }
+    };
+    output.clear();
+    exchange.output = output;
+    outcome.map_err(|error| {
+        if error.kind() == std::io::ErrorKind::UnexpectedEof {
+            tracing::error!(digest = %source.digest(), "a stored blob is shorter than its size");
+        }
+        let next = exchange.ended(Err(error), Connection::Close);
+        exchange.context.counters.responses_aborted.add(1);
+        next
+    })
+}
+
+async fn send_stored(
+    exchange: &mut Exchange,
+    blob: &CoreBlob,
+    head: &[u8],
+    range: Range<u64>,
+) -> std::io::Result<()> {
+    if range.is_empty() {
+        let (outcome, _) = exchange.transport.send_all(head.to_vec()).await;
+        return outcome;
+    }
+    exchange.transport.send_before_file(head).await?;
+    let (seconds, _) = exchange.context.now();
+    let is_whole = range == (0..blob.size_bytes);
+    // What was sent whole within the last seconds is in memory: the probe is saved.
+    let is_warm = is_whole && blob.sent_whole.get() + 2 > seconds;
+    send_file(exchange, &blob.file, range, is_warm).await?;
+    if is_whole {
+        blob.sent_whole.set(seconds);
+    }
+    Ok(())
+}
+
+/// Sends a range of a growing file, waiting for it where it has not been filled.
+async fn send_filling(
+    exchange: &mut Exchange,
+    fill: &Fill,
+    range: Range<u64>,
+) -> Result<std::io::Result<()>, Next> {
+    let mut cursor = range.start;
+    while cursor < range.end {
+        // The next hop's deadlines bound this wait, not the client's.
+        exchange.transport.socket().clear_deadline();
+        let Ok(filled) = fill.more(cursor).await else {
+            return Err(abort(exchange));
+        };
+        let end = filled.min(range.end);
+        let Some(file) = fill.file().filter(|_| end > cursor) else {
+            return Err(abort(exchange));
+        };
+        exchange
+            .transport
+            .set_deadline(exchange.context.service.options.send_timeout);
+        if let Err(error) = send_file(exchange, &file, cursor..end, true).await {
+            return Ok(Err(error));
+        }
+        cursor = end;
+    }
+    Ok(Ok(()))
+}
+
+async fn send_file(
+    exchange: &mut Exchange,
+    file: &Arc<std::fs::File>,
+    range: Range<u64>,
+    is_warm: bool,
+) -> std::io::Result<()> {
+    let send_timeout = exchange.context.service.options.send_timeout;
+    let counters = Arc::clone(&exchange.context.counters);
+    let progress = |socket: &crate::rt::Socket, count: usize| {
+        counters.client_bytes.add(count as u64);
+        socket.set_deadline(send_timeout, crate::rt::DeadlineKind::Active);
+    };
+    exchange
+        .transport
+        .send_file(file, range.start, range.end, is_warm, progress)
+        .await
+}
+
+/// Ends a response short of its length (RFC 9112 §6.3).
+fn abort(exchange: &Exchange) -> Next {
+    exchange.context.counters.responses_aborted.add(1);
+    Next::Abort
+}
+
+/// Returns 128 random bits, which a blob's author cannot know.
+fn random() -> u128 {
+    use ring::rand::SecureRandom as _;
+    let mut bytes = [0; 16];
+    // Without randomness the boundary is guessable; the parts are still framed by their own lengths.
+    let _ = ring::rand::SystemRandom::new().fill(&mut bytes);
+    u128::from_ne_bytes(bytes)
+}

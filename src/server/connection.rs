@@ -1,0 +1,181 @@
+//! One client connection: requests in order, one after the other, until one side has enough.
+
+use std::rc::Rc;
+
+use super::context::Context;
+use super::exchange::{Exchange, Next};
+use super::transport::Transport;
+use crate::http::{Body, Chunked, HeadScan, Piece, Request, RequestError, Side, parse};
+use crate::limits::{DRAIN_BODY_BYTES_MAX, LINGER};
+use crate::rt::DeadlineKind;
+
+/// Room for most request heads, in bytes.
+const INPUT_BYTES: usize = 4096;
+
+/// Serves one connection to its end.
+pub(super) async fn run(context: &Rc<Context>, transport: Transport) {
+    let mut exchange = Exchange::new(Rc::clone(context), transport);
+    let mut input = Vec::with_capacity(INPUT_BYTES);
+    loop {
+        let head;
+        (head, input) = receive_head(&mut exchange, input).await;
+        let next = match head {
+            Head::Received(length) => match parse(&input[..length]) {
+                Ok(request) => {
+                    let next = exchange.answer(&request).await;
+                    let body = Remaining::of(&request);
+                    input.drain(..length);
+                    match next {
+                        Next::Stay => pass_body(&mut exchange, &mut input, body).await,
+                        next => next,
+                    }
+                }
+                Err(error) => exchange.refuse(error).await,
+            },
+            Head::Refused(error) => exchange.refuse(error).await,
+            Head::TooSlow => exchange.refuse_slow().await,
+            Head::Gone => return,
+        };
+        match next {
+            Next::Stay => {}
+            Next::Close => return linger(exchange.transport, input).await,
+            Next::Abort => return,
+        }
+    }
+}
+
+/// What came of waiting for a request.
+enum Head {
+    /// The first bytes of the input are a head of this length.
+    Received(usize),
+    Refused(RequestError),
+    /// The head timeout passed in the middle of it.
+    TooSlow,
+    /// The client left, or was idle for too long.
+    Gone,
+}
+
+/// Receives until the input begins with a whole head.
+async fn receive_head(exchange: &mut Exchange, mut input: Vec<u8>) -> (Head, Vec<u8>) {
+    let mut scan = HeadScan::new();
+    let mut was_started = false;
+    loop {
+        match scan.scan(&input) {
+            Ok(Some(length)) => return (Head::Received(length), input),
+            Ok(None) => {}
+            Err(error) => return (Head::Refused(error), input),
+        }
+        let options = &exchange.context.service.options;
+        let socket = exchange.transport.socket();
+        match (scan.is_started(), was_started) {
+            (false, _) => socket.set_deadline(options.idle_timeout, DeadlineKind::Idle),
+            (true, false) => socket.set_deadline(options.head_timeout, DeadlineKind::Active),
+            (true, true) => {}
+        }
+        was_started = scan.is_started();
+        let outcome;
+        (outcome, input) = exchange.transport.recv(input).await;
+        match outcome {
+            Ok(0) => return (Head::Gone, input),
+            Ok(_) => {}
+            Err(_) if exchange.transport.socket().expired() => {
+                exchange.context.counters.deadlines_passed.add(1);
+                return (
+                    if was_started {
+                        Head::TooSlow
+                    } else {
+                        Head::Gone
+                    },
+                    input,
+                );
+            }
+            Err(_) => return (Head::Gone, input),
+        }
+    }
+}
+
+/// What of a request's body has not been received yet.
+enum Remaining {
+    Length(u64),
+    Chunked(Chunked, u64),
+}
+
+impl Remaining {
+    fn of(request: &Request<'_>) -> Self {
+        match request.body {
+            Body::None => Self::Length(0),
+            Body::Length(length) => Self::Length(length),
+            Body::Chunked => Self::Chunked(Chunked::new(Side::Request), 0),
+        }
+    }
+
+    /// Takes body bytes off the front of `input`. Says whether the body has ended; `Err` when it
+    /// cannot or should not be read to its end.
+    fn take(&mut self, input: &mut Vec<u8>) -> Result<bool, ()> {
+        match self {
+            Self::Length(left) => {
+                let count = input
+                    .len()
+                    .min(usize::try_from(*left).unwrap_or(usize::MAX));
+                input.drain(..count);
+                *left -= count as u64;
+                Ok(*left == 0)
+            }
+            Self::Chunked(chunked, taken) => loop {
+                match chunked.decode(input).map_err(drop)? {
+                    Piece::Data(range) => {
+                        *taken += range.len() as u64;
+                        input.drain(..range.end);
+                    }
+                    Piece::More => {
+                        input.clear();
+                        return Ok(false);
+                    }
+                    Piece::End { consumed } => {
+                        input.drain(..consumed);
+                        return Ok(true);
+                    }
+                }
+                if *taken > DRAIN_BODY_BYTES_MAX {
+                    return Err(());
+                }
+            },
+        }
+    }
+}
+
+/// Receives and forgets a request's body, so that the next request can be found behind it.
+async fn pass_body(exchange: &mut Exchange, input: &mut Vec<u8>, mut body: Remaining) -> Next {
+    loop {
+        match body.take(input) {
+            Ok(true) => return Next::Stay,
+            Ok(false) => {}
+            Err(()) => return Next::Close,
+        }
+        exchange
+            .transport
+            .set_deadline(exchange.context.service.options.head_timeout);
+        let (outcome, received) = exchange.transport.recv(std::mem::take(input)).await;
+        *input = received;
+        if !matches!(outcome, Ok(1..)) {
+            return Next::Abort;
+        }
+    }
+}
+
+/// Ends the sending direction and reads on for a moment: a close with bytes unread would reset the
+/// connection, and the client might never see the response (RFC 9112 §9.6).
+async fn linger(mut transport: Transport, mut input: Vec<u8>) {
+    transport.shut_down_send().await;
+    transport.set_deadline(LINGER);
+    let mut left = DRAIN_BODY_BYTES_MAX;
+    loop {
+        input.clear();
+        let (outcome, received) = transport.recv(input).await;
+        input = received;
+        match outcome {
+            Ok(count @ 1..) if left >= count as u64 => left -= count as u64,
+            _ => return,
+        }
+    }
+}

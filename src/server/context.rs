@@ -1,0 +1,55 @@
+//! What a core's connections share: the service, its counters, its open blobs, the date.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::Service;
+use super::open_blobs::OpenBlobs;
+use crate::metrics::Counters;
+use crate::rt::Core;
+
+/// One core's share of the service. Belongs to that core's thread alone.
+pub(super) struct Context {
+    pub(super) service: Arc<Service>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) open_blobs: RefCell<OpenBlobs>,
+    clock: Clock,
+}
+
+impl Context {
+    pub(super) fn new(service: Arc<Service>, core: &Core) -> Self {
+        Self {
+            counters: service.metrics.core(core.index),
+            open_blobs: RefCell::new(OpenBlobs::new(service.open_files_per_core)),
+            clock: Clock::default(),
+            service,
+        }
+    }
+
+    /// Returns the time in seconds since the epoch, and as an IMF-fixdate (RFC 9110 §5.6.7).
+    pub(super) fn now(&self) -> (u64, Rc<str>) {
+        self.clock.now()
+    }
+}
+
+/// The date, written once a second.
+#[derive(Default)]
+struct Clock {
+    seconds: Cell<u64>,
+    date: RefCell<Rc<str>>,
+}
+
+impl Clock {
+    fn now(&self) -> (u64, Rc<str>) {
+        let now = SystemTime::now();
+        let seconds = now
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
+        if self.seconds.replace(seconds) != seconds {
+            *self.date.borrow_mut() = httpdate::fmt_http_date(now).into();
+        }
+        (seconds, Rc::clone(&self.date.borrow()))
+    }
+}

@@ -1,0 +1,227 @@
+//! One request and its response.
+
+use std::rc::Rc;
+
+use super::context::Context;
+use super::reply::{Reply, Status};
+use super::transport::Transport;
+use super::{blob, listing, manifest};
+use crate::http::response::Connection;
+use crate::http::{Body, Method, Query, Request, RequestError, ResponseHead, Version};
+use crate::limits::DRAIN_BODY_BYTES_MAX;
+use crate::metrics::CacheUse;
+use crate::registry::{Code, Route};
+
+/// What becomes of the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// The next request may come.
+    Stay,
+    /// The response is complete; no request may follow.
+    Close,
+    /// The response is short of its length, or the client has gone: nothing more must be sent.
+    Abort,
+}
+
+/// A connection's side of request and response.
+pub(super) struct Exchange {
+    pub(super) context: Rc<Context>,
+    pub(super) transport: Transport,
+    /// What is about to be sent; kept for its capacity.
+    pub(super) output: Vec<u8>,
+}
+
+/// What the response to a request must heed, whatever it says.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms<'r> {
+    pub(super) is_head: bool,
+    pub(super) version: Version,
+    pub(super) connection: Connection,
+    /// The registry that the client means (`?ns=`), echoed as `OCI-Namespace`.
+    pub(super) namespace: Option<&'r str>,
+}
+
+impl Exchange {
+    pub(super) fn new(context: Rc<Context>, transport: Transport) -> Self {
+        Self {
+            context,
+            transport,
+            output: Vec::new(),
+        }
+    }
+
+    /// Answers one request.
+    pub(super) async fn answer(&mut self, request: &Request<'_>) -> Next {
+        let connection = self.connection(request);
+        if connection == Connection::Stay
+            && let Some(next) = blob::answer_plain(self, request).await
+        {
+            return next;
+        }
+        let query = Query::new(request.query);
+        let Ok(namespace) = query.find("ns") else {
+            return self
+                .say(
+                    request,
+                    connection,
+                    Reply::error(Code::RequestInvalid, "ambiguous query"),
+                )
+                .await;
+        };
+        let terms = Terms {
+            is_head: request.method == Method::Head,
+            version: request.version,
+            connection,
+            namespace: namespace.as_deref(),
+        };
+        match Route::parse(request.path, &self.context.service.options.prefix) {
+            Ok(route) if is_pull(request.method, &route) => {
+                self.answer_route(request, query, terms, route).await
+            }
+            Ok(Route::Root | Route::Base) => self.reply(terms, Reply::method_not_allowed()).await,
+            Ok(_) => self.reply(terms, Reply::unsupported()).await,
+            Err(error) => match error.code() {
+                Some(code) => {
+                    self.reply(terms, Reply::error(code, &error.to_string()))
+                        .await
+                }
+                None => self.reply(terms, Reply::not_found()).await,
+            },
+        }
+    }
+
+    async fn answer_route(
+        &mut self,
+        request: &Request<'_>,
+        query: Query<'_>,
+        terms: Terms<'_>,
+        route: Route<'_>,
+    ) -> Next {
+        match route {
+            Route::Root => self.reply(terms, Reply::alive()).await,
+            Route::Base => self.reply(terms, Reply::base()).await,
+            Route::Blob { name, digest } => blob::answer(self, request, terms, name, digest).await,
+            Route::Manifest { name, reference } => {
+                let reply = manifest::answer(&self.context, request, name, reference).await;
+                self.reply(terms, reply).await
+            }
+            Route::Tags { .. } | Route::Referrers { .. } | Route::Catalog => {
+                let reply = listing::answer(&self.context, query, route).await;
+                self.reply(terms, reply).await
+            }
+            Route::Upload { .. } => self.reply(terms, Reply::unsupported()).await,
+        }
+    }
+
+    /// Decides whether another request may follow this one.
+    fn connection(&self, request: &Request<'_>) -> Connection {
+        let body_is_passed = match request.body {
+            Body::None => true,
+            Body::Length(length) => length <= DRAIN_BODY_BYTES_MAX && !request.expect_continue,
+            Body::Chunked => !request.expect_continue,
+        };
+        match (request.keep_alive && body_is_passed, request.version) {
+            _ if self.context.service.is_draining() => Connection::Close,
+            (false, _) => Connection::Close,
+            (true, Version::Http10) => Connection::StayHttp10,
+            (true, Version::Http11) => Connection::Stay,
+        }
+    }
+
+    /// Answers a head that cannot be parsed.
+    pub(super) async fn refuse(&mut self, error: RequestError) -> Next {
+        let reply = Reply::bad_request(error.status(), error.reason());
+        self.reply(Terms::LAST, reply).await
+    }
+
+    /// Ends a connection whose head took too long. The deadline has shut it, so nothing can be said.
+    pub(super) async fn refuse_slow(&mut self) -> Next {
+        self.context.counters.count_request(CacheUse::Bypass, 408);
+        Next::Abort
+    }
+
+    async fn say(&mut self, request: &Request<'_>, connection: Connection, reply: Reply) -> Next {
+        let is_head = request.method == Method::Head;
+        let terms = Terms {
+            is_head,
+            version: request.version,
+            connection,
+            namespace: None,
+        };
+        self.reply(terms, reply).await
+    }
+
+    /// Sends a reply that is whole in memory.
+    pub(super) async fn reply(&mut self, terms: Terms<'_>, reply: Reply) -> Next {
+        let mut output = std::mem::take(&mut self.output);
+        output.clear();
+        reply.write(&mut output, terms, self);
+        self.context
+            .counters
+            .count_request(reply.cache, reply.status.number());
+        if !terms.is_head {
+            self.context
+                .counters
+                .client_bytes
+                .add(reply.body.len() as u64);
+            output.extend_from_slice(&reply.body);
+        }
+        self.send(output, terms.connection).await
+    }
+
+    /// Sends what is in memory, as the last of a response.
+    pub(super) async fn send(&mut self, output: Vec<u8>, connection: Connection) -> Next {
+        self.transport
+            .set_deadline(self.context.service.options.send_timeout);
+        let outcome;
+        (outcome, self.output) = self.transport.send_all(output).await;
+        self.ended(outcome, connection)
+    }
+
+    /// Says what follows a response whose last send came to `outcome`.
+    pub(super) fn ended(&self, outcome: std::io::Result<()>, connection: Connection) -> Next {
+        match outcome {
+            Ok(()) if connection == Connection::Close => Next::Close,
+            Ok(()) => Next::Stay,
+            Err(_) => {
+                if self.transport.socket().expired() {
+                    self.context.counters.deadlines_passed.add(1);
+                }
+                Next::Abort
+            }
+        }
+    }
+
+    /// Begins a response head with the fields that every response has.
+    pub(super) fn begin_head<'o>(
+        &self,
+        output: &'o mut Vec<u8>,
+        status: Status,
+        terms: Terms<'_>,
+    ) -> ResponseHead<'o> {
+        let (_, date) = self.context.now();
+        let mut head = ResponseHead::begin(output, status.number(), &date)
+            .field("Docker-Distribution-Api-Version", "registry/2.0");
+        if let Some(namespace) = terms.namespace {
+            head = head.field("OCI-Namespace", namespace);
+        }
+        for (name, value) in &self.context.service.options.headers {
+            head = head.field(name, value);
+        }
+        head
+    }
+}
+
+impl Terms<'_> {
+    /// What holds when the request could not be understood.
+    const LAST: Self = Self {
+        is_head: false,
+        version: Version::Http11,
+        connection: Connection::Close,
+        namespace: None,
+    };
+}
+
+const fn is_pull(method: Method, route: &Route<'_>) -> bool {
+    matches!(method, Method::Get | Method::Head) && !matches!(route, Route::Upload { .. })
+}

@@ -1,0 +1,110 @@
+//! Tags, referrers and the catalogue: the next hop's own lists, passed on.
+
+use super::context::Context;
+use super::reply::{Reply, Status};
+use crate::http::Query;
+use crate::limits::LISTING_BYTES_MAX;
+use crate::metrics::CacheUse;
+use crate::registry::{Code, NextPage, Route, media_type};
+use crate::upstream::{self, Response};
+
+/// Answers a request for a list.
+pub(super) async fn answer(context: &Context, query: Query<'_>, route: Route<'_>) -> Reply {
+    let Ok(query) = passed_on(query) else {
+        return Reply::error(Code::RequestInvalid, "ambiguous query");
+    };
+    let (path, repository, unknown) = match route {
+        Route::Tags { name } => (
+            format!("/v2/{name}/tags/list"),
+            Some(name),
+            Code::NameUnknown,
+        ),
+        Route::Referrers { name, digest } => (
+            format!("/v2/{name}/referrers/{digest}"),
+            Some(name),
+            Code::ManifestUnknown,
+        ),
+        _ => ("/v2/_catalog".to_owned(), None, Code::NameUnknown),
+    };
+    let request = upstream::Request {
+        method: upstream::Method::Get,
+        path: format!("{path}{query}"),
+        repository: repository.map(|name| name.as_str().to_owned()),
+        accept: None,
+        if_none_match: None,
+        range: None,
+    };
+    let outcome = ask(context, &request, unknown).await;
+    match (outcome, route) {
+        (Ok(reply), _) => reply,
+        // Not every upstream has a catalogue; asking for it is how a cache is tried out.
+        (Err(_), Route::Catalog) => Reply::new(
+            Status::OK,
+            "application/json",
+            br#"{"repositories":[]}"#.to_vec(),
+        ),
+        (Err(reply), _) => reply,
+    }
+}
+
+/// Writes the parameters that lists know, and no others, as a query.
+fn passed_on(query: Query<'_>) -> Result<String, crate::http::query::QueryError> {
+    let mut text = String::new();
+    for name in ["n", "last", "artifactType"] {
+        if let Some(value) = query.find(name)? {
+            text.push(if text.is_empty() { '?' } else { '&' });
+            let value: String = url::form_urlencoded::byte_serialize(value.as_bytes()).collect();
+            text.push_str(&format!("{name}={value}"));
+        }
+    }
+    Ok(text)
+}
+
+async fn ask(
+    context: &Context,
+    request: &upstream::Request,
+    unknown: Code,
+) -> Result<Reply, Reply> {
+    let failed = |error: upstream::Error| {
+        tracing::warn!(path = request.path, %error, "a list could not be asked for");
+        Reply::of_upstream_error(&error)
+    };
+    let response = context
+        .service
+        .upstream
+        .send(request)
+        .await
+        .map_err(failed)?;
+    if response.status() != 200 {
+        return Err(Reply::of_upstream_status(
+            response.status(),
+            unknown,
+            &request.path,
+        ));
+    }
+    let content_type = response.field("content-type").and_then(media_type::essence);
+    let content_type = content_type.unwrap_or("application/json").to_owned();
+    let link = next_link(context, &response);
+    let filters = response.field("oci-filters-applied").map(ToOwned::to_owned);
+    let body = response.bytes(LISTING_BYTES_MAX).await.map_err(failed)?;
+    context.counters.upstream_bytes.add(body.len() as u64);
+    let mut reply = Reply::new(Status::OK, &content_type, body).by(CacheUse::Bypass);
+    if let Some(link) = link {
+        reply = reply.with("Link", link);
+    }
+    if let Some(filters) = filters {
+        reply = reply.with("OCI-Filters-Applied", filters);
+    }
+    Ok(reply)
+}
+
+/// Returns the link to the next page, made to lead through this cache.
+fn next_link(context: &Context, response: &Response) -> Option<String> {
+    let next = NextPage::parse(response.field("link")?)?;
+    let query = next
+        .query
+        .map(|query| format!("?{query}"))
+        .unwrap_or_default();
+    let prefix = context.service.options.prefix.trim_end_matches('/');
+    Some(format!("<{prefix}{}{query}>; rel=\"next\"", next.path))
+}

@@ -1,0 +1,239 @@
+//! Manifests: by tag always with the origin's word, by digest from the store once known.
+
+use std::sync::Arc;
+
+use super::context::Context;
+use super::reply::{Reply, Status};
+use super::tags::TagKey;
+use crate::digest::{Algorithm, Digest};
+use crate::http::{Request, if_none_match};
+use crate::limits::MANIFEST_BYTES_MAX;
+use crate::metrics::CacheUse;
+use crate::registry::{Code, Name, Reference, media_type};
+use crate::rt::blocking;
+use crate::store::Manifest;
+use crate::upstream::{self, Response};
+
+/// Most bytes of a client's `Accept` that are passed on.
+const ACCEPT_BYTES_MAX: usize = 4096;
+
+/// `Cache-Status` of a tag that the origin said is unchanged (RFC 9211 §2.2, §2.3).
+const REVALIDATED: &str = "transship; hit; fwd=stale; fwd-status=304";
+
+/// Answers a request for a manifest.
+pub(super) async fn answer(
+    context: &Context,
+    request: &Request<'_>,
+    name: Name<'_>,
+    reference: Reference<'_>,
+) -> Reply {
+    let accept = accept(request);
+    let outcome = match reference {
+        Reference::Digest(digest) => by_digest(context, name, digest, accept).await,
+        Reference::Tag(tag) => by_tag(context, name, tag.as_str(), accept).await,
+    };
+    match outcome {
+        Ok(found) => found.reply(request),
+        Err(reply) => reply,
+    }
+}
+
+/// A manifest, and how it was come by.
+struct Found {
+    digest: Digest,
+    manifest: Arc<Manifest>,
+    cache: CacheUse,
+    cache_status: &'static str,
+}
+
+impl Found {
+    fn new(digest: Digest, manifest: Arc<Manifest>, cache: CacheUse) -> Self {
+        Self {
+            digest,
+            manifest,
+            cache,
+            cache_status: cache.cache_status(),
+        }
+    }
+
+    fn reply(self, request: &Request<'_>) -> Reply {
+        let etag = format!("\"{}\"", self.digest);
+        let mut reply = if if_none_match(request.if_none_match.clone(), etag.as_bytes()) {
+            Reply::not_modified()
+        } else {
+            Reply::new(
+                Status::OK,
+                &self.manifest.media_type,
+                self.manifest.bytes.clone(),
+            )
+        };
+        reply.cache = self.cache;
+        reply
+            .with("Docker-Content-Digest", self.digest.to_string())
+            .with("ETag", etag)
+            .with("Cache-Status", self.cache_status)
+    }
+}
+
+/// Returns the `Accept` to ask the next hop with: the client's, or every type that we know.
+fn accept(request: &Request<'_>) -> String {
+    let mut joined = String::new();
+    for line in request.accept.clone() {
+        let Ok(line) = std::str::from_utf8(line) else {
+            continue;
+        };
+        if joined.len() + line.len() < ACCEPT_BYTES_MAX {
+            if !joined.is_empty() {
+                joined.push_str(", ");
+            }
+            joined.push_str(line);
+        }
+    }
+    if joined.is_empty() {
+        media_type::ACCEPT.to_owned()
+    } else {
+        joined
+    }
+}
+
+async fn by_digest(
+    context: &Context,
+    name: Name<'_>,
+    digest: Digest,
+    accept: String,
+) -> Result<Found, Reply> {
+    if let Some(manifest) = stored(context, digest).await {
+        return Ok(Found::new(digest, manifest, CacheUse::Hit));
+    }
+    let response = ask(context, name, &digest.to_string(), accept, None).await?;
+    if response.status() != 200 {
+        return Err(refused(response.status(), &digest.to_string()));
+    }
+    let manifest = receive(context, response, digest.algorithm(), Some(digest))
+        .await?
+        .1;
+    Ok(Found::new(digest, manifest, CacheUse::Miss))
+}
+
+async fn by_tag(
+    context: &Context,
+    name: Name<'_>,
+    tag: &str,
+    accept: String,
+) -> Result<Found, Reply> {
+    let tags = &context.service.tags;
+    let key = TagKey {
+        repository: name.as_str().to_owned(),
+        tag: tag.to_owned(),
+        accept: accept.clone(),
+    };
+    let known = match tags.find(&key) {
+        Some(digest) => stored(context, digest)
+            .await
+            .map(|manifest| (digest, manifest)),
+        None => None,
+    };
+    let if_none_match = known.as_ref().map(|(digest, _)| format!("\"{digest}\""));
+    let response = ask(context, name, tag, accept, if_none_match).await?;
+    match (response.status(), known) {
+        (304, Some((digest, manifest))) => Ok(Found {
+            cache_status: REVALIDATED,
+            ..Found::new(digest, manifest, CacheUse::Hit)
+        }),
+        (200, _) => {
+            let said = response
+                .field("docker-content-digest")
+                .and_then(|said| said.parse().ok());
+            let algorithm = said.as_ref().map_or(Algorithm::Sha256, Digest::algorithm);
+            let (digest, manifest) = receive(context, response, algorithm, said).await?;
+            tags.remember(key, digest);
+            Ok(Found::new(digest, manifest, CacheUse::Miss))
+        }
+        (status, _) => {
+            tags.forget(&key);
+            Err(refused(status, tag))
+        }
+    }
+}
+
+/// Returns a manifest that is here. A disk that fails is logged, and the next hop asked.
+async fn stored(context: &Context, digest: Digest) -> Option<Arc<Manifest>> {
+    let store = &context.service.store;
+    if let Some(manifest) = store.manifest_in_memory(&digest) {
+        return Some(manifest);
+    }
+    let store = Arc::clone(store);
+    match blocking(move || store.manifest(&digest))
+        .await
+        .and_then(std::convert::identity)
+    {
+        Ok(manifest) => manifest,
+        Err(error) => {
+            tracing::error!(%digest, %error, "a stored manifest could not be read");
+            None
+        }
+    }
+}
+
+async fn ask(
+    context: &Context,
+    name: Name<'_>,
+    reference: &str,
+    accept: String,
+    if_none_match: Option<String>,
+) -> Result<Response, Reply> {
+    let request = upstream::Request {
+        method: upstream::Method::Get,
+        path: format!("/v2/{name}/manifests/{reference}"),
+        repository: Some(name.as_str().to_owned()),
+        accept: Some(accept),
+        if_none_match,
+        range: None,
+    };
+    context
+        .service
+        .upstream
+        .send(&request)
+        .await
+        .map_err(|error| failed(name, reference, &error))
+}
+
+/// Receives a manifest, proves it, and keeps it.
+async fn receive(
+    context: &Context,
+    response: Response,
+    algorithm: Algorithm,
+    expected: Option<Digest>,
+) -> Result<(Digest, Arc<Manifest>), Reply> {
+    let media_type = response.field("content-type").and_then(media_type::essence);
+    let media_type = media_type.unwrap_or("application/octet-stream").to_owned();
+    let bytes = response.bytes(MANIFEST_BYTES_MAX).await.map_err(|error| {
+        tracing::warn!(%error, "a manifest could not be received");
+        Reply::of_upstream_error(&error)
+    })?;
+    context.counters.upstream_bytes.add(bytes.len() as u64);
+    let digest = Digest::of(algorithm, &bytes);
+    if expected.is_some_and(|expected| expected != digest) {
+        tracing::warn!(%digest, ?expected, "the next hop sent another manifest than it said");
+        return Err(Reply::error(
+            Code::BadGateway,
+            "the upstream registry sent something else",
+        ));
+    }
+    let manifest = Arc::new(Manifest { media_type, bytes });
+    let (store, kept) = (Arc::clone(&context.service.store), Arc::clone(&manifest));
+    let outcome = blocking(move || store.keep_manifest(&digest, &kept)).await;
+    if let Err(error) = outcome.and_then(std::convert::identity) {
+        tracing::error!(%digest, %error, "a manifest could not be stored");
+    }
+    Ok((digest, manifest))
+}
+
+fn refused(status: u16, reference: &str) -> Reply {
+    Reply::of_upstream_status(status, Code::ManifestUnknown, reference)
+}
+
+fn failed(name: Name<'_>, reference: &str, error: &upstream::Error) -> Reply {
+    tracing::warn!(repository = %name, reference, %error, "a manifest could not be asked for");
+    Reply::of_upstream_error(error)
+}

@@ -1,0 +1,95 @@
+//! A core's open blobs, with what is sent for a plain hit already written.
+
+use std::cell::{Cell, OnceCell};
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::digest::Digest;
+use crate::limits::MEMORY_BLOB_BYTES_MAX;
+use crate::store::{Entry, OpenBlob};
+
+/// A blob that this core has open.
+pub(super) struct CoreBlob {
+    pub(super) digest: Digest,
+    pub(super) file: Arc<File>,
+    pub(super) size_bytes: u64,
+    pub(super) entry: Arc<Entry>,
+    /// The bytes themselves, of a small blob.
+    pub(super) small: Option<Box<[u8]>>,
+    /// Head, and body if small, of the response to a plain GET; see `blob::PLAIN_DATE`.
+    pub(super) plain: OnceCell<Box<[u8]>>,
+    /// Second in which it was last sent whole: what was just sent is in memory.
+    pub(super) sent_whole: Cell<u64>,
+}
+
+/// Reads what a core wants in memory of a blob that was just opened. May block.
+pub(super) fn read_small(blob: &OpenBlob) -> std::io::Result<Option<Box<[u8]>>> {
+    if blob.size_bytes > MEMORY_BLOB_BYTES_MAX {
+        return Ok(None);
+    }
+    let size = usize::try_from(blob.size_bytes).map_err(std::io::Error::other)?;
+    let mut bytes = vec![0; size].into_boxed_slice();
+    blob.file.read_exact_at(&mut bytes, 0)?;
+    Ok(Some(bytes))
+}
+
+impl CoreBlob {
+    pub(super) fn new(digest: Digest, blob: OpenBlob, small: Option<Box<[u8]>>) -> Self {
+        Self {
+            digest,
+            file: blob.file,
+            size_bytes: blob.size_bytes,
+            entry: blob.entry,
+            small,
+            plain: OnceCell::new(),
+            sent_whole: Cell::new(0),
+        }
+    }
+}
+
+/// Blobs by digest, the least recently used half of which is let go when there are too many.
+///
+/// Two generations: what is found in the old one moves to the young one; when the young one is full it
+/// becomes the old one, whose files are closed as their last responses end.
+pub(super) struct OpenBlobs {
+    young: HashMap<Digest, Rc<CoreBlob>>,
+    old: HashMap<Digest, Rc<CoreBlob>>,
+    generation_max: usize,
+}
+
+impl OpenBlobs {
+    pub(super) fn new(open_max: usize) -> Self {
+        Self {
+            young: HashMap::new(),
+            old: HashMap::new(),
+            generation_max: (open_max / 2).max(1),
+        }
+    }
+
+    /// Returns a blob that is open and was not deleted meanwhile.
+    pub(super) fn find(&mut self, digest: &Digest) -> Option<Rc<CoreBlob>> {
+        if let Some(blob) = self.young.get(digest) {
+            if !blob.entry.is_gone() {
+                return Some(Rc::clone(blob));
+            }
+            self.young.remove(digest);
+            return None;
+        }
+        let blob = self.old.remove(digest)?;
+        if blob.entry.is_gone() {
+            return None;
+        }
+        self.insert(Rc::clone(&blob));
+        Some(blob)
+    }
+
+    pub(super) fn insert(&mut self, blob: Rc<CoreBlob>) {
+        if self.young.len() >= self.generation_max {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(blob.digest, blob);
+    }
+}

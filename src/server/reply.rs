@@ -1,0 +1,173 @@
+//! Responses that are whole in memory, and the one place where failures become statuses.
+
+use serde_json::Value;
+
+use super::exchange::{Exchange, Terms};
+use crate::fill::Failure;
+use crate::http::Framing;
+use crate::metrics::CacheUse;
+use crate::registry::{Code, error};
+use crate::upstream;
+
+/// A response status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Status(u16);
+
+impl Status {
+    pub(super) const OK: Self = Self(200);
+    pub(super) const PARTIAL_CONTENT: Self = Self(206);
+    pub(super) const NOT_MODIFIED: Self = Self(304);
+
+    pub(super) const fn number(self) -> u16 {
+        self.0
+    }
+}
+
+/// A response with its body in memory.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) status: Status,
+    pub(super) cache: CacheUse,
+    pub(super) body: Vec<u8>,
+    fields: Vec<(&'static str, String)>,
+}
+
+impl Reply {
+    /// Returns a response with `body` of type `media_type`.
+    pub(super) fn new(status: Status, media_type: &str, body: Vec<u8>) -> Self {
+        let fields = vec![("Content-Type", media_type.to_owned())];
+        Self {
+            status,
+            cache: CacheUse::Bypass,
+            body,
+            fields,
+        }
+    }
+
+    /// Adds a field.
+    pub(super) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.fields.push((name, value.into()));
+        self
+    }
+
+    /// Says how the cache took part.
+    pub(super) fn by(mut self, cache: CacheUse) -> Self {
+        self.cache = cache;
+        self.with("Cache-Status", cache.cache_status())
+    }
+
+    /// `GET /`: alive.
+    pub(super) fn alive() -> Self {
+        Self::new(Status::OK, "text/plain", Vec::new()).with("Cache-Control", "no-cache")
+    }
+
+    /// `GET /v2/`: speaks the API.
+    pub(super) fn base() -> Self {
+        Self::new(Status::OK, "application/json", b"{}".to_vec())
+    }
+
+    pub(super) fn not_modified() -> Self {
+        Self {
+            status: Status::NOT_MODIFIED,
+            cache: CacheUse::Bypass,
+            body: Vec::new(),
+            fields: Vec::new(),
+        }
+    }
+
+    /// Returns the error response of `code`, with a message of its own.
+    pub(super) fn error(code: Code, message: &str) -> Self {
+        Self::new(
+            Status(code.status()),
+            error::CONTENT_TYPE,
+            error::to_json(code, Some(message), &Value::Null),
+        )
+    }
+
+    /// Returns the error response of `code` about `subject`.
+    pub(super) fn unknown(code: Code, subject: &str) -> Self {
+        let detail = Value::String(subject.to_owned());
+        Self::new(
+            Status(code.status()),
+            error::CONTENT_TYPE,
+            error::to_json(code, None, &detail),
+        )
+    }
+
+    pub(super) fn not_found() -> Self {
+        Self::new(Status(404), "text/plain", b"404 page not found\n".to_vec())
+    }
+
+    pub(super) fn method_not_allowed() -> Self {
+        Self::unsupported()
+    }
+
+    /// Pushes and deletes.
+    pub(super) fn unsupported() -> Self {
+        let message = "this is a pull-only cache: push to the origin registry";
+        Self::error(Code::Unsupported, message).with("Allow", "GET, HEAD")
+    }
+
+    /// A request head that cannot be served.
+    pub(super) fn bad_request(status: u16, reason: &str) -> Self {
+        let mut reply = Self::error(Code::RequestInvalid, reason);
+        reply.status = Status(status);
+        reply
+    }
+
+    /// What a fill's failure is to a client whose response has not begun.
+    pub(super) fn of_failure(failure: &Failure, subject: &str) -> Self {
+        match failure {
+            Failure::Refused(status) => {
+                Self::of_upstream_status(*status, Code::BlobUnknown, subject)
+            }
+            Failure::Upstream(error) => Self::of_upstream_error(error),
+            Failure::Corrupt(_) => Self::error(
+                Code::BadGateway,
+                "the upstream registry sent something else",
+            ),
+            Failure::Disk(_) | Failure::Lost => {
+                Self::error(Code::Unavailable, "the cache's disk failed")
+            }
+        }
+    }
+
+    /// What a next hop's status other than 200 is to the client; `unknown` says what a 404 is about.
+    pub(super) fn of_upstream_status(status: u16, unknown: Code, subject: &str) -> Self {
+        match status {
+            404 => Self::unknown(unknown, subject),
+            // 401 would make the client log in at the cache, which holds no accounts.
+            401 | 403 => Self::error(Code::Denied, "the upstream registry refuses this cache"),
+            // 429 would be taken for the cache's own, and send the client to the upstream.
+            429 => Self::error(Code::Unavailable, "the upstream registry asks to slow down"),
+            _ => Self::error(
+                Code::BadGateway,
+                &format!("the upstream registry answered {status}"),
+            ),
+        }
+    }
+
+    /// What an upstream that gave no answer is to the client. The log has the particulars.
+    pub(super) fn of_upstream_error(error: &upstream::Error) -> Self {
+        let code = if error.is_timeout() {
+            Code::GatewayTimeout
+        } else {
+            Code::BadGateway
+        };
+        let record = code.record();
+        Self::error(code, record.message)
+    }
+
+    /// Appends the head.
+    pub(super) fn write(&self, output: &mut Vec<u8>, terms: Terms<'_>, exchange: &Exchange) {
+        let mut head = exchange.begin_head(output, self.status, terms);
+        for (name, value) in &self.fields {
+            head = head.field(name, value);
+        }
+        let framing = match self.status {
+            Status::NOT_MODIFIED => Framing::Empty,
+            _ => Framing::Length(self.body.len() as u64),
+        };
+        head.finish(framing, terms.connection);
+    }
+}
