@@ -15,21 +15,31 @@ const BACKLOG: i32 = 4096;
 /// Returns them with the address they got, of which the port is chosen by the kernel if it was 0.
 ///
 /// # Errors
-/// The kernel's: in use, not permitted, no such address.
+/// The kernel's: in use (also by another process that would share it), not permitted, no such address.
 pub fn bind(addr: ListenAddr, count: usize) -> io::Result<(Vec<StdListener>, SocketAddr)> {
-    let first = match bind_one(addr.socket_addr()) {
+    let probe = match claim(addr.socket_addr()) {
         Err(error) if is_without_ipv6(&error) => match addr.without_ipv6() {
-            Some(v4) => bind_one(v4)?,
+            Some(v4) => claim(v4)?,
             None => return Err(error),
         },
         outcome => outcome?,
     };
-    let bound = first.local_addr()?;
-    let mut listeners = vec![first];
-    for _ in 1..count {
-        listeners.push(bind_one(bound)?);
-    }
+    let bound = probe.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
+    drop(probe);
+    let listeners = (0..count).map(|_| bind_one(bound)).collect::<io::Result<_>>()?;
     Ok((listeners, bound))
+}
+
+/// Binds a socket that shares its address with nobody: a second process that is started by mistake is
+/// told so here, where `SO_REUSEPORT` would quietly give it half of the connections.
+fn claim(addr: SocketAddr) -> io::Result<Socket2> {
+    let socket = Socket2::new(Domain::for_address(addr), Type::STREAM, Some(Protocol::TCP))?;
+    if addr.is_ipv6() && addr.ip().is_unspecified() {
+        socket.set_only_v6(false)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.bind(&addr.into())?;
+    Ok(socket)
 }
 
 fn is_without_ipv6(error: &io::Error) -> bool {
@@ -79,5 +89,20 @@ impl Listener {
     pub async fn accept(&self) -> io::Result<(Socket, SocketAddr)> {
         let (stream, peer) = self.inner.accept().await?;
         Ok((Socket::accepted(stream)?, peer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_process_does_not_share_the_address_by_mistake() {
+        let (first, bound) = bind(ListenAddr::loopback(0), 2).unwrap();
+        assert_eq!(first.len(), 2);
+        let again = bind(ListenAddr::loopback(bound.port()), 2).unwrap_err();
+        assert_eq!(again.kind(), io::ErrorKind::AddrInUse);
+        drop(first);
+        bind(ListenAddr::loopback(bound.port()), 1).unwrap();
     }
 }

@@ -1,0 +1,204 @@
+//! `transship serve`: puts the parts together, runs the cores, and ends them in order.
+
+use std::io;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::admin::Admin;
+use crate::config::Settings;
+use crate::fill::Fills;
+use crate::metrics::Metrics;
+use crate::rt::{self, Cores, Tier};
+use crate::server::{self, Parts, Service};
+use crate::store::Store;
+use crate::upstream::Upstream;
+
+/// Environment variable that asks for epoll; monoio's own name for it.
+const FORCE_EPOLL: &str = "MONOIO_FORCE_LEGACY_DRIVER";
+
+/// Threads that write and hash when there are few cores.
+const SINK_THREADS_MIN: usize = 2;
+
+/// Serves until SIGTERM or SIGINT, then drains.
+pub(super) fn serve(settings: Settings) -> ExitCode {
+    match run(settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(mut settings: Settings) -> io::Result<()> {
+    let open_files = raise_open_files();
+    let cores = settings.cores.unwrap_or_else(processors);
+    bound_connections(&mut settings, open_files);
+    let tier = Tier::probe(std::env::var_os(FORCE_EPOLL).is_some_and(|value| value != "0"));
+    let (listeners, listen) = bind(settings.server.listen, cores, "http.addr")?;
+    let store = Arc::new(Store::open(&settings.store)?);
+    let upstream = Arc::new(Upstream::new(settings.upstream.clone()).map_err(io::Error::other)?);
+    let threads = cores.max(SINK_THREADS_MIN);
+    let fills = Arc::new(Fills::new(Arc::clone(&store), Arc::clone(&upstream), threads)?);
+    let metrics = Metrics::new(cores);
+    let parts = Parts {
+        store: Arc::clone(&store),
+        fills,
+        upstream,
+        metrics: metrics.clone(),
+        open_files_per_core: (open_files / 4 / cores).max(16),
+    };
+    let service = Arc::new(Service::new(settings.server.clone(), parts)?);
+    let admin = start_admin(&settings, metrics, &service)?;
+    maintain(Arc::clone(&store))?;
+    let running = start_cores(&service, listeners, cores, &tier)?;
+    drain_on_signal(Arc::clone(&service))?;
+    announce(&settings, listen, admin, &store, &tier, cores);
+    running.join()?;
+    store.checkpoint()?;
+    tracing::info!("drained, ending");
+    Ok(())
+}
+
+fn bind(
+    addr: rt::ListenAddr,
+    count: usize,
+    key: &str,
+) -> io::Result<(Vec<std::net::TcpListener>, std::net::SocketAddr)> {
+    rt::bind(addr, count).map_err(|e| io::Error::new(e.kind(), format!("{key}: cannot listen on {addr}: {e}")))
+}
+
+/// Returns how many processors this process may use.
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// Raises the limit on open files to the hard one, and returns it.
+fn raise_open_files() -> usize {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit.clone()) {
+        tracing::warn!(%error, "the limit on open files stays as it was");
+        limit = getrlimit(Resource::Nofile);
+    }
+    limit.current.and_then(|most| usize::try_from(most).ok()).unwrap_or(1 << 20)
+}
+
+/// Half of the open files may be connections; a quarter are blobs; the rest is for next hops and fills.
+fn bound_connections(settings: &mut Settings, open_files: usize) {
+    let wanted = settings.server.connections_max;
+    if wanted > open_files / 2 {
+        settings.server.connections_max = open_files / 2;
+        tracing::warn!(wanted, allowed = open_files / 2, open_files, "connections_max is cut by RLIMIT_NOFILE");
+    }
+}
+
+fn start_admin(
+    settings: &Settings,
+    metrics: Metrics,
+    service: &Arc<Service>,
+) -> io::Result<Option<std::net::SocketAddr>> {
+    let Some(addr) = settings.admin.listen else { return Ok(None) };
+    let (mut listeners, bound) = bind(addr, 1, "http.debug.addr")?;
+    let service = Arc::clone(service);
+    let readiness = Arc::new(move || {
+        let draining = service.is_draining().then(|| "draining".to_owned());
+        draining.into_iter().collect()
+    });
+    if let Some(listener) = listeners.pop() {
+        Admin::new(&settings.admin, metrics, readiness).start(listener)?;
+    }
+    Ok(Some(bound))
+}
+
+fn start_cores(
+    service: &Arc<Service>,
+    listeners: Vec<std::net::TcpListener>,
+    cores: usize,
+    tier: &Tier,
+) -> io::Result<Cores> {
+    let listeners: Arc<[_]> =
+        listeners.into_iter().map(|listener| parking_lot::Mutex::new(Some(listener))).collect();
+    let service = Arc::clone(service);
+    Cores::start(cores, tier, move |core| {
+        let (service, listeners) = (Arc::clone(&service), Arc::clone(&listeners));
+        async move {
+            let Some(listener) = listeners[core.index].lock().take() else { return };
+            if let Err(error) = server::serve(service, listener, core).await {
+                tracing::error!(%error, "a core could not listen");
+            }
+        }
+    })
+}
+
+/// Runs what the store wants done now and then, on a thread of its own.
+fn maintain(store: Arc<Store>) -> io::Result<()> {
+    let every = store.checkpoint_every().min(store.expire_every().unwrap_or(store.checkpoint_every()));
+    std::thread::Builder::new().name("maintain".to_owned()).spawn(move || {
+        loop {
+            std::thread::sleep(every);
+            let expired = store.expire(SystemTime::now());
+            if expired > 0 {
+                tracing::info!(expired, "blobs not pulled within blobttl were deleted");
+            }
+            if let Err(error) = store.checkpoint() {
+                tracing::warn!(%error, "the store could not be synced");
+            }
+        }
+    })?;
+    Ok(())
+}
+
+/// The first signal drains, the second ends at once.
+fn drain_on_signal(service: Arc<Service>) -> io::Result<()> {
+    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        for signal in signals.forever() {
+            if service.is_draining() {
+                tracing::warn!("second signal: ending at once");
+                std::process::exit(128 + signal);
+            }
+            tracing::info!(signal, "draining");
+            notify(&[sd_notify::NotifyState::Stopping]);
+            service.drain();
+        }
+    })?;
+    Ok(())
+}
+
+fn announce(
+    settings: &Settings,
+    listen: std::net::SocketAddr,
+    admin: Option<std::net::SocketAddr>,
+    store: &Store,
+    tier: &Tier,
+    cores: usize,
+) {
+    let upstream: Vec<_> = settings.upstream.hops.iter().map(|hop| hop.url.as_str()).collect();
+    tracing::info!(
+        listen = %listen,
+        admin = admin.map_or_else(|| "off".to_owned(), |addr| addr.to_string()),
+        tls = settings.server.tls.is_some(),
+        storage = %store.root().display(),
+        blobs = store.blobs(),
+        publish = store.publish_method(),
+        upstream = upstream.join(" "),
+        runtime = %tier,
+        cores,
+        version = env!("CARGO_PKG_VERSION"),
+        "ready"
+    );
+    notify(&[sd_notify::NotifyState::Ready]);
+}
+
+/// Tells systemd, if it asked to be told.
+fn notify(states: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!(%error, "systemd could not be told");
+    }
+}
