@@ -219,3 +219,141 @@ impl Chunked {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Decodes with the input arriving `step` bytes at a time; returns content and length consumed.
+    fn decode(
+        side: Side,
+        bytes: &[u8],
+        step: usize,
+    ) -> Result<(Vec<u8>, Option<usize>), ChunkedError> {
+        let mut decoder = Chunked::new(side);
+        let mut content = Vec::new();
+        let mut at = 0;
+        for end in (0..bytes.len()).step_by(step).chain([bytes.len()]) {
+            loop {
+                match decoder.decode(&bytes[at..end])? {
+                    Piece::Data(range) => {
+                        assert!(!range.is_empty());
+                        content.extend_from_slice(&bytes[at..end][range.clone()]);
+                        at += range.end;
+                    }
+                    Piece::More => {
+                        at = end;
+                        break;
+                    }
+                    Piece::End { consumed } => {
+                        assert!(decoder.is_done());
+                        return Ok((content, Some(at + consumed)));
+                    }
+                }
+            }
+        }
+        Ok((content, None))
+    }
+
+    /// The body of a fuzz target: one result however the input is split.
+    pub(crate) fn check_chunked(bytes: &[u8]) {
+        for side in [Side::Request, Side::Response] {
+            let whole = decode(side, bytes, bytes.len().max(1));
+            for step in [1, 2, 3, 7] {
+                assert_eq!(
+                    decode(side, bytes, step),
+                    whole,
+                    "{side:?}, {step} at a time"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn chunks_are_joined_and_the_rest_is_left() {
+        let bytes = b"4\r\nWiki\r\n0A\r\n0123456789\r\n000\r\nX-Sum: a\tb\r\n\r\nGET /";
+        let whole = decode(Side::Request, bytes, bytes.len()).unwrap();
+        assert_eq!(whole, (b"Wiki0123456789".to_vec(), Some(bytes.len() - 5)));
+        check_chunked(bytes);
+        let extended = b"1 ;a=\"b\";c\r\nx\r\n0;d\r\n\r\n";
+        assert_eq!(
+            decode(Side::Response, extended, 5),
+            Ok((b"x".to_vec(), Some(extended.len())))
+        );
+        assert_eq!(
+            decode(Side::Request, extended, 5),
+            Err(ChunkedError::Extension)
+        );
+    }
+
+    #[test]
+    fn malformed_framing_is_refused_on_both_sides() {
+        use ChunkedError as E;
+        for (bytes, error) in [
+            ("\r\n", E::Size),
+            ("g\r\n", E::Size),
+            ("+1\r\n", E::Size),
+            ("-1\r\n", E::Size),
+            (" 1\r\n", E::Size),
+            ("0x1\r\n", E::Size),
+            ("1_\r\n", E::Size),
+            ("1\n", E::Size),
+            ("1000000000000000\r\n", E::Size),
+            ("0000000000000001\r\n", E::Size),
+            ("1\rx", E::LineEnd),
+            ("1\r\nab", E::LineEnd),
+            ("1\r\na\n", E::LineEnd),
+            ("1\r\na\rx", E::LineEnd),
+            ("0\r\n\rx", E::LineEnd),
+            ("0\r\n\n", E::Trailer),
+            ("0\r\n a: b\r\n", E::Trailer),
+            ("0\r\n: b\r\n", E::Trailer),
+            ("0\r\na : b\r\n", E::Trailer),
+            ("0\r\na\r\n", E::Trailer),
+            ("0\r\na: \x01\r\n", E::Trailer),
+            ("0\r\na: b\n", E::Trailer),
+            ("0\r\na: b\r\n c\r\n", E::Trailer),
+        ] {
+            for side in [Side::Request, Side::Response] {
+                assert_eq!(decode(side, bytes.as_bytes(), 1), Err(error), "{bytes:?}");
+            }
+        }
+        for extension in ["1;a\n", "1;a\rb", "1;\x01\r\n", "1;a\0\r\n"] {
+            assert!(decode(Side::Response, extension.as_bytes(), 1).is_err());
+        }
+    }
+
+    #[test]
+    fn extensions_and_trailers_are_bounded() {
+        let extensions = format!("1;{}\r\na\r\n", "x".repeat(99)).repeat(200);
+        let error = decode(Side::Response, extensions.as_bytes(), 64);
+        assert_eq!(error, Err(ChunkedError::Extension));
+        let trailers = format!("0\r\n{}", "a: b\r\n".repeat(2000));
+        let error = decode(Side::Request, trailers.as_bytes(), 64);
+        assert_eq!(error, Err(ChunkedError::Trailer));
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_chunked_comes_out_whole(
+            chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..40), 0..6),
+            step in 1_usize..50,
+        ) {
+            let mut wire = Vec::new();
+            for chunk in &chunks {
+                wire.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+                wire.extend_from_slice(chunk);
+                wire.extend_from_slice(b"\r\n");
+            }
+            wire.extend_from_slice(b"0\r\n\r\n");
+            let expected = (chunks.concat(), Some(wire.len()));
+            prop_assert_eq!(decode(Side::Request, &wire, step), Ok(expected));
+        }
+
+        #[test]
+        fn no_split_changes_the_result(bytes in "[0-3aF]{0,2}[;\r\n: a0]{0,24}") {
+            check_chunked(bytes.as_bytes());
+        }
+    }
+}

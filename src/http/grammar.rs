@@ -40,7 +40,10 @@ pub fn is_token_byte(byte: u8) -> bool {
 /// Says whether `bytes` is a token: a method, a field name (RFC 9110 §5.6.2). Never empty.
 #[must_use]
 pub fn is_token(bytes: &[u8]) -> bool {
-    !bytes.is_empty() && bytes.iter().all(|&b| is_token_byte(b))
+    let classes = bytes
+        .iter()
+        .fold(TOKEN, |classes, &b| classes & CLASSES[usize::from(b)]);
+    !bytes.is_empty() && classes & TOKEN != 0
 }
 
 /// Says whether `byte` may stand in a field value: all but controls other than tab (RFC 9110 §5.5).

@@ -150,3 +150,65 @@ pub(super) fn push_content_range(out: &mut Vec<u8>, range: &Range<u64>, size: u6
     out.push(b'/');
     push_decimal(out, size);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn write(layout: &Multipart<'_>, content: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for (index, range) in layout.ranges.iter().enumerate() {
+            layout.part_head(index, &mut out);
+            let bounds = usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap();
+            out.extend_from_slice(&content[bounds]);
+        }
+        layout.closing(&mut out);
+        out
+    }
+
+    #[test]
+    fn parts_are_laid_out_as_clients_read_them() {
+        let ranges = [0..2, 5..9];
+        let layout = Multipart::new(Boundary::new(0xabc), "a/b", 10, &ranges);
+        let b = "00000000000000000000000000000abc";
+        let text = format!(
+            "--{b}\r\nContent-Type: a/b\r\nContent-Range: bytes 0-1/10\r\n\r\n01\r\n\
+             --{b}\r\nContent-Type: a/b\r\nContent-Range: bytes 5-8/10\r\n\r\n5678\r\n--{b}--\r\n"
+        );
+        assert_eq!(write(&layout, b"0123456789"), text.into_bytes());
+        let kind = format!("multipart/byteranges; boundary={b}");
+        assert_eq!(layout.content_type(), kind.as_bytes());
+        let mut out = Vec::new();
+        layout.part_head(2, &mut out);
+        assert!(out.is_empty());
+    }
+
+    #[test]
+    fn a_media_type_with_a_line_end_is_left_out() {
+        let ranges = [0..1, 1..2];
+        let layout = Multipart::new(Boundary::new(1), "a/b\r\nX: y", 2, &ranges);
+        assert!(
+            !String::from_utf8(write(&layout, b"01"))
+                .unwrap()
+                .contains("X: y")
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn the_length_told_is_the_length_written(
+            random in any::<u128>(),
+            media_type in prop_oneof![Just(""), Just("application/octet-stream")],
+            pairs in prop::collection::vec((0_u64..1200, 1_u64..100), 0..6),
+        ) {
+            let content = vec![b'x'; 1300];
+            let ranges: Vec<_> = pairs
+                .iter()
+                .map(|&(start, length)| start..start + length)
+                .collect();
+            let layout = Multipart::new(Boundary::new(random), media_type, 1300, &ranges);
+            prop_assert_eq!(layout.content_length(), write(&layout, &content).len() as u64);
+        }
+    }
+}

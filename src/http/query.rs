@@ -79,3 +79,44 @@ fn decode(value: &str) -> Result<Cow<'_, str>, QueryError> {
     }
     Ok(decoded)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_found_and_decoded() {
+        let query = Query::new(Some(
+            "ns=docker.io&n=5&last=a%2Fb&flag&artifactType=a%2Bb+c&e=",
+        ));
+        for (name, value) in [
+            ("ns", Some("docker.io")),
+            ("n", Some("5")),
+            ("last", Some("a/b")),
+            ("flag", Some("")),
+            ("artifactType", Some("a+b c")),
+            ("e", Some("")),
+            ("N", None),
+            ("absent", None),
+        ] {
+            assert_eq!(query.find(name).unwrap().as_deref(), value, "{name}");
+        }
+        assert_eq!(Query::new(None).find("n"), Ok(None));
+        assert!(matches!(query.find("ns"), Ok(Some(Cow::Borrowed(_)))));
+    }
+
+    #[test]
+    fn what_is_ambiguous_or_no_text_is_refused() {
+        for (query, error) in [
+            ("n=1&n=1", QueryError::Repeated),
+            ("n=%0d%0aX", QueryError::Malformed),
+            ("n=%00", QueryError::Malformed),
+            ("n=%ff", QueryError::Malformed),
+            ("n=+%c3", QueryError::Malformed),
+        ] {
+            assert_eq!(Query::new(Some(query)).find("n"), Err(error), "{query}");
+        }
+        let many = "a=b&".repeat(PARAMETERS_MAX) + "n=1";
+        assert_eq!(Query::new(Some(&many)).find("n"), Err(QueryError::Repeated));
+    }
+}

@@ -189,3 +189,214 @@ fn parse_etag(bytes: &[u8]) -> Option<(EntityTag<'_>, &[u8])> {
     let (quoted, rest) = quoted.split_at(end + 2);
     Some((EntityTag { weak, quoted }, rest))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn ranges_are_read_as_rfc_9110_has_them() {
+        for (value, size, expected) in [
+            ("bytes=0-", 10, Ranges::One(0..10)),
+            ("bytes=0-0", 10, Ranges::One(0..1)),
+            ("Bytes=4-6", 10, Ranges::One(4..7)),
+            ("bytes=9-", 10, Ranges::One(9..10)),
+            ("bytes=-3", 10, Ranges::One(7..10)),
+            ("bytes=-30", 10, Ranges::One(0..10)),
+            ("bytes=3-99999999999999999999999", 10, Ranges::One(3..10)),
+            ("bytes=, 1-2 ,", 10, Ranges::One(1..3)),
+            ("bytes=1-2,10-20", 10, Ranges::One(1..3)),
+            ("bytes=5-6, 1-2", 10, Ranges::Several(vec![5..7, 1..3])),
+            ("bytes=1-2,2-3", 10, Ranges::Several(vec![1..3, 2..4])),
+            ("bytes=1-2,12-,-1", 10, Ranges::Several(vec![1..3, 9..10])),
+            ("bytes=0-,0-", 10, Ranges::Whole),
+            ("bytes=0-,-1", 10, Ranges::Whole),
+            ("bytes=10-", 10, Ranges::Unsatisfiable),
+            ("bytes=-0", 10, Ranges::Unsatisfiable),
+            ("bytes=99999999999999999999999-", 10, Ranges::Unsatisfiable),
+            ("bytes=10-,11-", 10, Ranges::Unsatisfiable),
+            ("bytes=0-", 0, Ranges::Whole),
+            ("bytes=-1", 0, Ranges::Whole),
+            ("bytes=0-", u64::MAX, Ranges::One(0..u64::MAX)),
+        ] {
+            assert_eq!(parse(value.as_bytes(), size), expected, "{value} of {size}");
+        }
+    }
+
+    #[test]
+    fn what_is_malformed_asks_for_everything() {
+        for value in [
+            "",
+            "bytes",
+            "bytes=",
+            "bytes=,",
+            "bytes= ",
+            "bytes=-",
+            "bytes=a-",
+            "bytes=1",
+            "bytes=2-1",
+            "bytes=1-2;3-4",
+            "bytes=--1",
+            "bytes=+1-2",
+            "bytes=1 -2",
+            "bytes=1- 2",
+            "bytes =1-2",
+            "bytes:1-2",
+            "items=1-2",
+            "bytes=0x1-",
+            "bytes=1-2-3",
+            "bytes=1-2,x",
+            "\u{e9}\u{e9}\u{e9}=1-",
+        ] {
+            assert_eq!(parse(value.as_bytes(), 10), Ranges::Whole, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn too_many_ranges_are_told_from_malformed_ones() {
+        let many = |count: usize| {
+            let specs: Vec<_> = (0..count).map(|at| format!("{at}-{at}")).collect();
+            parse(format!("bytes={}", specs.join(",")).as_bytes(), 5000)
+        };
+        assert!(matches!(many(RANGES_MAX), Ranges::Several(ranges) if ranges.len() == RANGES_MAX));
+        assert_eq!(many(RANGES_MAX + 1), Ranges::TooMany);
+        assert_eq!(many(1024), Ranges::TooMany);
+    }
+
+    #[test]
+    fn if_range_wants_the_same_strong_tag() {
+        for (value, matches) in [
+            ("\"sha256:a\"", true),
+            (" \"sha256:a\" ", true),
+            ("W/\"sha256:a\"", false),
+            ("\"sha256:b\"", false),
+            ("sha256:a", false),
+            ("\"sha256:a\"x", false),
+            ("\"sha256:a\", \"b\"", false),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", false),
+            ("*", false),
+            ("", false),
+        ] {
+            assert_eq!(
+                if_range_matches(value.as_bytes(), b"\"sha256:a\""),
+                matches,
+                "{value}"
+            );
+        }
+    }
+
+    #[test]
+    fn if_none_match_is_weak_and_takes_lists() {
+        for (value, matches) in [
+            ("\"a\"", true),
+            ("W/\"a\"", true),
+            ("*", true),
+            ("\"b\", W/\"c\" ,,\"a\"", true),
+            ("\"b,\", \"a\"", true),
+            ("\"b, \"a\"", false),
+            ("\"b\"", false),
+            ("a", false),
+            ("w/\"a\"", false),
+            ("\"a\"x", false),
+            ("\"b\" \"a\"", false),
+            ("\"a", false),
+            ("", false),
+            ("*, \"b\"", false),
+        ] {
+            assert_eq!(
+                if_none_match([value.as_bytes()], b"\"a\""),
+                matches,
+                "{value}"
+            );
+        }
+        assert!(if_none_match([&b"\"b\""[..], b"\"a\""], b"\"a\""));
+    }
+
+    /// What one well-formed spec asks of the bytes `0..size`, byte by byte.
+    fn naive(spec: (Option<u64>, Option<u64>), size: u64) -> Vec<u64> {
+        (0..size)
+            .filter(|&byte| match spec {
+                (Some(first), last) => byte >= first && last.is_none_or(|last| byte <= last),
+                (None, suffix) => byte + suffix.unwrap_or(0) >= size,
+            })
+            .collect()
+    }
+
+    /// The body of a fuzz target: ranges are within the content and no more than it.
+    pub(crate) fn check_range(value: &[u8], size: u64) {
+        let ranges = match parse(value, size) {
+            Ranges::One(range) => vec![range],
+            Ranges::Several(ranges) => {
+                assert!((2..=RANGES_MAX).contains(&ranges.len()));
+                ranges
+            }
+            Ranges::Whole | Ranges::Unsatisfiable | Ranges::TooMany => return,
+        };
+        assert!(
+            ranges
+                .iter()
+                .all(|range| range.start < range.end && range.end <= size)
+        );
+        assert!(
+            ranges
+                .iter()
+                .map(|range| u128::from(range.end - range.start))
+                .sum::<u128>()
+                <= size.into()
+        );
+    }
+
+    fn number() -> impl Strategy<Value = Option<u64>> {
+        prop::option::of(0_u64..24)
+    }
+
+    proptest! {
+        #[test]
+        fn ranges_name_the_bytes_that_a_naive_reader_finds(
+            specs in prop::collection::vec((number(), number()), 1..5),
+            size in 1_u64..20,
+        ) {
+            let text = |n: Option<u64>| n.map(|n| n.to_string()).unwrap_or_default();
+            let list: Vec<_> = specs
+                .iter()
+                .map(|&(first, last)| format!("{}-{}", text(first), text(last)))
+                .collect();
+            let malformed = specs.iter().any(|spec| match spec {
+                (Some(first), Some(last)) => last < first,
+                (first, last) => first.is_none() && last.is_none(),
+            });
+            let wanted: Vec<_> = specs
+                .iter()
+                .map(|&spec| naive(spec, size))
+                .filter(|bytes| !bytes.is_empty())
+                .collect();
+            let sum: usize = wanted.iter().map(Vec::len).sum();
+            let bytes = |range: &Range<u64>| range.clone().collect::<Vec<_>>();
+            match parse(format!("bytes={}", list.join(",")).as_bytes(), size) {
+                Ranges::Whole => prop_assert!(malformed || sum as u64 > size),
+                Ranges::Unsatisfiable => prop_assert!(!malformed && wanted.is_empty()),
+                Ranges::One(range) => prop_assert_eq!(vec![bytes(&range)], wanted),
+                Ranges::Several(ranges) => {
+                    prop_assert_eq!(ranges.iter().map(bytes).collect::<Vec<_>>(), wanted);
+                }
+                Ranges::TooMany => prop_assert!(false),
+            }
+        }
+
+        #[test]
+        fn no_value_reaches_beyond_the_content(
+            value in "bytes=[0-9,-]{0,40}",
+            size in any::<u64>(),
+        ) {
+            check_range(value.as_bytes(), size);
+        }
+
+        #[test]
+        fn no_bytes_make_the_readers_panic(value in prop::collection::vec(any::<u8>(), 0..60)) {
+            check_range(&value, 100);
+            let _ = if_range_matches(&value, b"\"a\"");
+            let _ = if_none_match([&value[..]], b"\"a\"");
+        }
+    }
+}

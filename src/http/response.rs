@@ -193,3 +193,63 @@ pub const fn reason_phrase(status: u16) -> &'static str {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DATE: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+
+    #[test]
+    fn a_head_is_written_in_order() {
+        let mut out = b"before".to_vec();
+        ResponseHead::begin(&mut out, 206, DATE)
+            .field("Content-Type", "a/b")
+            .field_parts("ETag", &[b"\"", b"x", b"\""])
+            .field_number("Age", 7)
+            .content_range(&(2..5), 10)
+            .finish(Framing::Length(3), Connection::StayHttp10);
+        let text = format!(
+            "beforeHTTP/1.1 206 Partial Content\r\nDate: {DATE}\r\nContent-Type: a/b\r\nETag: \"x\"\r\n\
+             Age: 7\r\nContent-Range: bytes 2-4/10\r\nContent-Length: 3\r\nConnection: keep-alive\r\n\r\n"
+        );
+        assert_eq!(String::from_utf8(out).unwrap(), text);
+    }
+
+    #[test]
+    fn nothing_can_split_a_head() {
+        let mut out = Vec::new();
+        ResponseHead::begin(&mut out, 99, "")
+            .field("X", "a\r\nY: b")
+            .field("X", "a\nb")
+            .field("X", "a\0")
+            .field("X\r\nY", "b")
+            .field("X:", "b")
+            .field("", "b")
+            .field_parts("X", &[b"a", b"\r"])
+            .field_number("X Y", 1)
+            .finish(Framing::Chunked, Connection::Close);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "HTTP/1.1 500 Internal Server Error\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn httparse_reads_what_is_written_for_every_status() {
+        for status in 100..1000 {
+            let mut out = Vec::new();
+            ResponseHead::begin(&mut out, status, DATE)
+                .content_range_unsatisfied(4)
+                .finish(Framing::Empty, Connection::Stay);
+            let mut fields = [httparse::EMPTY_HEADER; 4];
+            let mut response = httparse::Response::new(&mut fields);
+            assert_eq!(
+                response.parse(&out),
+                Ok(httparse::Status::Complete(out.len()))
+            );
+            assert_eq!(response.code, Some(status));
+            assert_eq!(response.headers[1].value, b"bytes */4");
+        }
+    }
+}

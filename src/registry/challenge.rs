@@ -213,3 +213,83 @@ fn unescape(inside: &str) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_challenges_of_real_registries_are_read() {
+        let hub = "Bearer realm=\"https://auth.docker.io/token\",service=\"registry.docker.io\",\
+                   scope=\"repository:library/busybox:pull,push\",error=\"invalid_token\"";
+        let challenges = parse(hub).unwrap();
+        let [bearer] = &challenges[..] else {
+            panic!("{challenges:?}")
+        };
+        assert!(bearer.is("bearer") && !bearer.is("basic"));
+        for (name, value) in [
+            ("realm", Some("https://auth.docker.io/token")),
+            ("Service", Some("registry.docker.io")),
+            ("scope", Some("repository:library/busybox:pull,push")),
+            ("error", Some("invalid_token")),
+            ("absent", None),
+        ] {
+            assert_eq!(bearer.parameter(name), value);
+        }
+        let several = "Negotiate, NTLM TlRM==, , bAsIc Realm = \"a \\\"b\\\\\" , charset=UTF-8,Bearer realm=x";
+        let challenges = parse(several).unwrap();
+        let schemes: Vec<_> = challenges
+            .iter()
+            .map(|challenge| challenge.scheme)
+            .collect();
+        assert_eq!(schemes, ["Negotiate", "NTLM", "bAsIc", "Bearer"]);
+        assert_eq!(challenges[2].parameter("realm"), Some("a \"b\\"));
+        assert_eq!(challenges[2].parameter("charset"), Some("UTF-8"));
+        assert_eq!(challenges[3].parameter("realm"), Some("x"));
+        assert_eq!(parse(" ,"), Ok(vec![]));
+        // A token68 by the grammar: a challenge without a realm.
+        assert_eq!(parse("Bearer realm=,").unwrap()[0].parameter("realm"), None);
+    }
+
+    #[test]
+    fn of_a_malformed_value_nothing_is_believed() {
+        use ChallengeError as E;
+        let many = "a, ".repeat(CHALLENGES_MAX + 1);
+        let numbers: Vec<_> = (0..=CHALLENGES_MAX).map(|n| format!("p{n}=x")).collect();
+        let parameters = format!("Bearer {}", numbers.join(","));
+        for (value, error) in [
+            ("Bearer realm=\"x", E::Malformed),
+            ("Bearer realm=\"x\\", E::Malformed),
+            ("Bearer realm=\"x\ny\"", E::Malformed),
+            ("Bearer realm=\"x\\\ny\"", E::Malformed),
+            ("Bearer realm=\"x\"y", E::Malformed),
+            ("Bearer realm=\"x\" service=\"y\"", E::Malformed),
+            ("Bearer =x", E::Malformed),
+            ("realm=x", E::Malformed),
+            ("Bearer;realm=x", E::Malformed),
+            ("é", E::Malformed),
+            ("Bearer realm=x, Realm=y", E::Repeated),
+            (&many, E::TooMany),
+            (&parameters, E::TooMany),
+        ] {
+            assert_eq!(parse(value), Err(error), "{value:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn quoted_values_survive_their_escapes(realm in "[ -~é]{0,20}") {
+            let escaped = realm.replace('\\', "\\\\").replace('"', "\\\"");
+            let value = format!("Bearer realm=\"{escaped}\",service=s");
+            let challenges = parse(&value).unwrap();
+            prop_assert_eq!(challenges[0].parameter("realm"), Some(&*realm));
+            prop_assert_eq!(challenges[0].parameter("service"), Some("s"));
+        }
+
+        #[test]
+        fn no_value_makes_the_reader_panic(value in "[a=\", \\\\é\t]{0,30}|\\PC{0,30}") {
+            let _ = parse(&value);
+        }
+    }
+}

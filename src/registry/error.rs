@@ -157,3 +157,38 @@ pub fn to_json(code: Code, message: Option<&str>, detail: &Value) -> Vec<u8> {
     // Text and values cannot fail to serialise; an empty object is still JSON if that ever changes.
     serde_json::to_vec(&envelope).unwrap_or_else(|_| b"{}".to_vec())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn bodies_are_json_whatever_the_message_holds() {
+        let message = "a \"quote\"\r\n\u{0} </script>";
+        let body = to_json(Code::NameInvalid, Some(message), &json!({"name": "\\"}));
+        let read: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(
+            read,
+            json!({"errors": [{"code": "NAME_INVALID", "message": message, "detail": {"name": "\\"}}]})
+        );
+        assert_eq!(
+            to_json(Code::BlobUnknown, None, &Value::Null),
+            br#"{"errors":[{"code":"BLOB_UNKNOWN","message":"blob unknown to registry"}]}"#
+        );
+    }
+
+    #[test]
+    fn every_record_is_an_error_that_clients_can_read() {
+        for code in Code::ALL {
+            let record = code.record();
+            assert!((400..600).contains(&record.status) && !record.message.is_empty());
+            assert!(
+                record
+                    .value
+                    .bytes()
+                    .all(|b| b.is_ascii_uppercase() || b == b'_')
+            );
+        }
+    }
+}

@@ -73,7 +73,12 @@ fn read_parameters(parameters: &str) -> (bool, &str) {
         })
         .unwrap_or(parameters.len());
     let (own, rest) = parameters.split_at(end);
-    let is_next = own.split(';').any(|parameter| {
+    let mut quoted = false;
+    let mut parts = own.split(|c| {
+        quoted ^= c == '"';
+        c == ';' && !quoted
+    });
+    let is_next = parts.any(|parameter| {
         parameter.split_once('=').is_some_and(|(name, value)| {
             name.trim().eq_ignore_ascii_case("rel")
                 && value
@@ -84,4 +89,60 @@ fn read_parameters(parameters: &str) -> (bool, &str) {
         })
     });
     (is_next, rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_next_page_is_found() {
+        let page = Some(NextPage {
+            path: "/v2/a/tags/list",
+            query: Some("last=b&n=2"),
+        });
+        for value in [
+            "</v2/a/tags/list?last=b&n=2>; rel=\"next\"",
+            "<https://r.example:5000/v2/a/tags/list?last=b&n=2>;REL=next",
+            "</x>; rel=prev; title=\"a, b\", </v2/a/tags/list?last=b&n=2>; rel=\"last next\"",
+        ] {
+            assert_eq!(NextPage::parse(value), page, "{value}");
+        }
+        let relative = NextPage::parse("<?n=1>; rel=next").unwrap();
+        assert_eq!((relative.path, relative.query), ("", Some("n=1")));
+    }
+
+    #[test]
+    fn targets_that_could_lead_astray_are_dropped() {
+        for value in [
+            "",
+            "</a>",
+            "</a>; rel=prev",
+            "</a; rel=next",
+            "<//evil/a>; rel=next",
+            "<ftp://a/b>; rel=next",
+            "<https://u@a/b>; rel=next",
+            "<https://a>; rel=next",
+            "<a/b>; rel=next",
+            "<>; rel=next",
+            "</a b>; rel=next",
+            "</a\r\nX: y>; rel=next",
+            "</a%zz>; rel=next",
+            "</a>; title=\"; rel=next",
+            "</a>; title=\"; rel=next; \"",
+        ] {
+            assert_eq!(NextPage::parse(value), None, "{value:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_found_is_safe_in_a_head(value in "[<>/?;,=\" a\r\n%é]{0,12}(; rel=next)?|\\PC{0,30}") {
+            if let Some(page) = NextPage::parse(&value) {
+                prop_assert!(is_target(page.path.as_bytes()));
+                prop_assert!(is_target(page.query.unwrap_or_default().as_bytes()));
+            }
+        }
+    }
 }

@@ -49,3 +49,31 @@ pub fn is_manifest(essence: &str) -> bool {
         .iter()
         .any(|known| known.eq_ignore_ascii_case(essence))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_essence_is_two_tokens() {
+        for (value, expected) in [
+            (OCI_INDEX, Some(OCI_INDEX)),
+            ("a/b; charset=utf-8", Some("a/b")),
+            (" a/b\t", Some("a/b")),
+            ("", None),
+            ("a", None),
+            ("/b", None),
+            ("a/", None),
+            ("a/b/c", None),
+            ("a b/c", None),
+            ("a/b\r\nX: y", None),
+            ("a/é", None),
+            ("a/b, c/d", None),
+        ] {
+            assert_eq!(essence(value), expected, "{value:?}");
+        }
+        assert_eq!(essence(&format!("a/{}", "b".repeat(BYTES_MAX))), None);
+        assert!(is_manifest(&OCI_MANIFEST.to_uppercase()) && !is_manifest(BLOB));
+        assert_eq!(ACCEPT, MANIFESTS.join(", "));
+    }
+}

@@ -152,3 +152,122 @@ impl fmt::Display for Reference<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn names_are_taken_or_refused_by_the_grammar() {
+        for good in [
+            "a",
+            "library/busybox",
+            "a.b_c__d-e---f/0",
+            "a/b/c/d",
+            "blobs/tags/list",
+            "0",
+        ] {
+            assert_eq!(Name::parse(good).unwrap().as_str(), good);
+        }
+        let longest = "a".repeat(NAME_BYTES_MAX);
+        assert!(Name::parse(&longest).is_ok());
+        for bad in [
+            "",
+            "/",
+            "a/",
+            "/a",
+            "a//b",
+            ".",
+            "..",
+            "a/..",
+            "../a",
+            "a/./b",
+            "A",
+            "a..b",
+            "a___b",
+            "a._b",
+            "a-_b",
+            "-a",
+            "a-",
+            "_a",
+            "a_",
+            "a.",
+            "a%2fb",
+            "a b",
+            "a\n",
+            "é",
+            "a:b",
+            "a@b",
+            "a\\b",
+            "a?b",
+            &format!("{longest}a"),
+        ] {
+            assert_eq!(Name::parse(bad), Err(NameError::Name), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn tags_and_digests_are_told_apart() {
+        for good in ["latest", "_", "v1.0-rc_1", "A", &"a".repeat(TAG_BYTES_MAX)] {
+            assert!(
+                matches!(Reference::parse(good), Ok(Reference::Tag(tag)) if tag.as_str() == good)
+            );
+        }
+        for bad in [
+            "",
+            ".a",
+            "-a",
+            "a/b",
+            "a b",
+            "é",
+            "a%",
+            "a\n",
+            "..",
+            &"a".repeat(TAG_BYTES_MAX + 1),
+        ] {
+            assert_eq!(Reference::parse(bad), Err(NameError::Tag), "{bad:?}");
+        }
+        for bad in ["sha256:", "sha256:abc", ":", "a:b"] {
+            assert!(
+                matches!(Reference::parse(bad), Err(NameError::Digest(_))),
+                "{bad:?}"
+            );
+        }
+    }
+
+    /// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*` by splitting words from separators, one step per symbol.
+    fn naive_component(part: &str) -> bool {
+        let mut words = Vec::new();
+        let mut separators = vec![String::new()];
+        for c in part.chars() {
+            if c.is_ascii_digit() || c.is_ascii_lowercase() {
+                if words.len() < separators.len() {
+                    words.push(String::new());
+                }
+                words.last_mut().unwrap().push(c);
+            } else {
+                if words.len() == separators.len() {
+                    separators.push(String::new());
+                }
+                separators.last_mut().unwrap().push(c);
+            }
+        }
+        let separator = |s: &String| {
+            matches!(&**s, "." | "_" | "__") || (!s.is_empty() && s.chars().all(|c| c == '-'))
+        };
+        words.len() == separators.len()
+            && separators[0].is_empty()
+            && separators[1..].iter().all(separator)
+    }
+
+    proptest! {
+        #[test]
+        fn names_agree_with_a_naive_recogniser(
+            text in "[a0._/-]{0,12}|[a0]([._-]{0,3}[a0]/?){0,6}|\\PC{0,6}",
+        ) {
+            let expected = text.split('/').all(naive_component);
+            prop_assert_eq!(Name::parse(&text).is_ok(), expected, "{}", text);
+        }
+    }
+}

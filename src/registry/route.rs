@@ -172,3 +172,176 @@ fn parse_digest(text: &str) -> Result<Digest, RouteError> {
     };
     parsed.map_err(|error| RouteError::Malformed(NameError::Digest(error)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::Tag;
+    use proptest::prelude::*;
+
+    const HEX: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    fn digest() -> Digest {
+        format!("sha256:{HEX}").parse().unwrap()
+    }
+
+    fn name(text: &str) -> Name<'_> {
+        Name::parse(text).unwrap()
+    }
+
+    #[test]
+    fn paths_lead_where_the_specification_says() {
+        let digest = digest();
+        let tag = Reference::Tag(Tag::parse("list").unwrap());
+        for (path, route) in [
+            ("/", Route::Root),
+            ("/v2", Route::Base),
+            ("/v2/", Route::Base),
+            ("/v2/_catalog", Route::Catalog),
+            ("/v2/a/tags/list", Route::Tags { name: name("a") }),
+            (
+                "/v2/a/tags/tags/list",
+                Route::Tags {
+                    name: name("a/tags"),
+                },
+            ),
+            (
+                "/v2/tags/list/tags/list",
+                Route::Tags {
+                    name: name("tags/list"),
+                },
+            ),
+            ("/v2/a/blobs/uploads", Route::Upload { name: name("a") }),
+            ("/v2/a/blobs/uploads/", Route::Upload { name: name("a") }),
+            (
+                "/v2/a/b/blobs/uploads/0-1",
+                Route::Upload { name: name("a/b") },
+            ),
+            (
+                "/v2/a/tags/manifests/list",
+                Route::Manifest {
+                    name: name("a/tags"),
+                    reference: tag,
+                },
+            ),
+        ] {
+            assert_eq!(Route::parse(path, "/"), Ok(route), "{path}");
+        }
+        for colon in [":", "%3A", "%3a"] {
+            let (a, last) = (name("a/blobs"), format!("sha256{colon}{HEX}"));
+            let route = |kind: &str| format!("/p/v2/a/blobs/{kind}/{last}");
+            let reference = Reference::Digest(digest);
+            assert_eq!(
+                Route::parse(&route("blobs"), "/p/"),
+                Ok(Route::Blob { name: a, digest })
+            );
+            assert_eq!(
+                Route::parse(&route("referrers"), "/p/"),
+                Ok(Route::Referrers { name: a, digest })
+            );
+            assert_eq!(
+                Route::parse(&route("manifests"), "/p/"),
+                Ok(Route::Manifest { name: a, reference })
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_malformed_gets_its_code() {
+        let blob = |before: &str| format!("{before}/blobs/sha256:{HEX}");
+        for (path, code) in [
+            ("", None),
+            ("*", None),
+            ("/v1/", None),
+            ("//v2/", None),
+            ("/v2//", None),
+            ("/v2/a", None),
+            ("/v2/a/tags", None),
+            ("/v2/a/tags/list/", None),
+            ("/v2/a/x/y", None),
+            ("/v2/_catalog/", None),
+            ("/v2/tags/list", Some(Code::NameInvalid)),
+            (&blob("/v2"), Some(Code::NameInvalid)),
+            (&blob("/v2/"), Some(Code::NameInvalid)),
+            (&blob("/v2/a/.."), Some(Code::NameInvalid)),
+            (&blob("/v2/../a"), Some(Code::NameInvalid)),
+            (&blob("/v2/a//b"), Some(Code::NameInvalid)),
+            (&blob("/v2/a%2fb"), Some(Code::NameInvalid)),
+            (&blob("/v2/a%2Fb"), Some(Code::NameInvalid)),
+            (&blob("/v2/%61"), Some(Code::NameInvalid)),
+            (&blob("/v2/A"), Some(Code::NameInvalid)),
+            ("/v2/a/blobs/", Some(Code::DigestInvalid)),
+            ("/v2/a/blobs/..", Some(Code::DigestInvalid)),
+            ("/v2/a/blobs/sha256:x", Some(Code::DigestInvalid)),
+            ("/v2/a/blobs/sha256%253Aab", Some(Code::DigestInvalid)),
+            ("/v2/a/blobs/md5:00", Some(Code::DigestInvalid)),
+            ("/v2/a/manifests/sha256:x", Some(Code::DigestInvalid)),
+            ("/v2/a/manifests/a%2e", Some(Code::DigestInvalid)),
+            ("/v2/a/manifests/.INVALID", Some(Code::ManifestUnknown)),
+            ("/v2/a/manifests/", Some(Code::ManifestUnknown)),
+        ] {
+            assert_eq!(Route::parse(path, "/").unwrap_err().code(), code, "{path}");
+        }
+        let escaped = format!("/v2/a/blobs/sha256%3A{}%30", &HEX[..63]);
+        assert!(Route::parse(&escaped, "/").is_err());
+        assert_eq!(Route::parse("/v2/", "/p/"), Err(RouteError::NotFound));
+    }
+
+    /// The body of a fuzz target: a path that is a route is the one spelling of that route, but for the
+    /// three that the API has twice and the colon.
+    pub(crate) fn check_route(path: &str) {
+        let spelled = match Route::parse(path, "/") {
+            Ok(Route::Blob { name, digest }) => format!("/v2/{name}/blobs/{digest}"),
+            Ok(Route::Manifest { name, reference }) => format!("/v2/{name}/manifests/{reference}"),
+            Ok(Route::Tags { name }) => format!("/v2/{name}/tags/list"),
+            Ok(Route::Referrers { name, digest }) => format!("/v2/{name}/referrers/{digest}"),
+            Ok(Route::Root | Route::Base | Route::Catalog | Route::Upload { .. }) | Err(_) => {
+                return;
+            }
+        };
+        assert_eq!(
+            path.replacen("%3A", ":", 1).replacen("%3a", ":", 1),
+            spelled
+        );
+    }
+
+    fn part() -> impl Strategy<Value = &'static str> {
+        prop::sample::select(vec![
+            "a",
+            "b.c",
+            "blobs",
+            "manifests",
+            "tags",
+            "list",
+            "referrers",
+            "uploads",
+            "..",
+            "%2f",
+            "",
+        ])
+    }
+
+    proptest! {
+        #[test]
+        fn a_route_has_one_spelling(
+            parts in prop::collection::vec(part(), 0..6),
+            last in "(sha256(:|%3A)|)HEX|list".prop_map(|last| last.replace("HEX", HEX)),
+        ) {
+            check_route(&format!("/v2/{}/{last}", parts.join("/")));
+        }
+
+        #[test]
+        fn names_come_back_from_their_paths(
+            text in "(blobs|tags|uploads|[a-z0-9]{1,4})(/(manifests|list|[a-z]{1,3})){0,3}",
+        ) {
+            let path = format!("/v2/{text}/blobs/sha256:{HEX}");
+            let route = Route::Blob { name: name(&text), digest: digest() };
+            prop_assert_eq!(Route::parse(&path, "/"), Ok(route));
+        }
+
+        #[test]
+        fn no_path_makes_the_router_panic(path in "/?(v2/)?\\PC{0,30}") {
+            check_route(&path);
+        }
+    }
+}
