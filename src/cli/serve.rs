@@ -44,7 +44,11 @@ fn run(mut settings: Settings) -> io::Result<()> {
     let store = Arc::new(Store::open(&settings.store)?);
     let upstream = Arc::new(Upstream::new(settings.upstream.clone()).map_err(io::Error::other)?);
     let threads = cores.max(SINK_THREADS_MIN);
-    let fills = Arc::new(Fills::new(Arc::clone(&store), Arc::clone(&upstream), threads)?);
+    let fills = Arc::new(Fills::new(
+        Arc::clone(&store),
+        Arc::clone(&upstream),
+        threads,
+    )?);
     let metrics = Metrics::new(cores);
     let parts = Parts {
         store: Arc::clone(&store),
@@ -70,7 +74,8 @@ fn bind(
     count: usize,
     key: &str,
 ) -> io::Result<(Vec<std::net::TcpListener>, std::net::SocketAddr)> {
-    rt::bind(addr, count).map_err(|e| io::Error::new(e.kind(), format!("{key}: cannot listen on {addr}: {e}")))
+    rt::bind(addr, count)
+        .map_err(|e| io::Error::new(e.kind(), format!("{key}: cannot listen on {addr}: {e}")))
 }
 
 /// Returns how many processors this process may use.
@@ -86,7 +91,10 @@ fn raise_open_files() -> usize {
         tracing::warn!(%error, "the limit on open files stays as it was");
         limit = getrlimit(Resource::Nofile);
     }
-    limit.current.and_then(|most| usize::try_from(most).ok()).unwrap_or(1 << 20)
+    limit
+        .current
+        .and_then(|most| usize::try_from(most).ok())
+        .unwrap_or(1 << 20)
 }
 
 /// Half of the open files may be connections; a quarter are blobs; the rest is for next hops and fills.
@@ -94,7 +102,12 @@ fn bound_connections(settings: &mut Settings, open_files: usize) {
     let wanted = settings.server.connections_max;
     if wanted > open_files / 2 {
         settings.server.connections_max = open_files / 2;
-        tracing::warn!(wanted, allowed = open_files / 2, open_files, "connections_max is cut by RLIMIT_NOFILE");
+        tracing::warn!(
+            wanted,
+            allowed = open_files / 2,
+            open_files,
+            "connections_max is cut by RLIMIT_NOFILE"
+        );
     }
 }
 
@@ -103,7 +116,9 @@ fn start_admin(
     metrics: Metrics,
     service: &Arc<Service>,
 ) -> io::Result<Option<std::net::SocketAddr>> {
-    let Some(addr) = settings.admin.listen else { return Ok(None) };
+    let Some(addr) = settings.admin.listen else {
+        return Ok(None);
+    };
     let (mut listeners, bound) = bind(addr, 1, "http.debug.addr")?;
     let service = Arc::clone(service);
     let readiness = Arc::new(move || {
@@ -122,13 +137,17 @@ fn start_cores(
     cores: usize,
     tier: &Tier,
 ) -> io::Result<Cores> {
-    let listeners: Arc<[_]> =
-        listeners.into_iter().map(|listener| parking_lot::Mutex::new(Some(listener))).collect();
+    let listeners: Arc<[_]> = listeners
+        .into_iter()
+        .map(|listener| parking_lot::Mutex::new(Some(listener)))
+        .collect();
     let service = Arc::clone(service);
     Cores::start(cores, tier, move |core| {
         let (service, listeners) = (Arc::clone(&service), Arc::clone(&listeners));
         async move {
-            let Some(listener) = listeners[core.index].lock().take() else { return };
+            let Some(listener) = listeners[core.index].lock().take() else {
+                return;
+            };
             if let Err(error) = server::serve(service, listener, core).await {
                 tracing::error!(%error, "a core could not listen");
             }
@@ -138,36 +157,42 @@ fn start_cores(
 
 /// Runs what the store wants done now and then, on a thread of its own.
 fn maintain(store: Arc<Store>) -> io::Result<()> {
-    let every = store.checkpoint_every().min(store.expire_every().unwrap_or(store.checkpoint_every()));
-    std::thread::Builder::new().name("maintain".to_owned()).spawn(move || {
-        loop {
-            std::thread::sleep(every);
-            let expired = store.expire(SystemTime::now());
-            if expired > 0 {
-                tracing::info!(expired, "blobs not pulled within blobttl were deleted");
+    let every = store
+        .checkpoint_every()
+        .min(store.expire_every().unwrap_or(store.checkpoint_every()));
+    std::thread::Builder::new()
+        .name("maintain".to_owned())
+        .spawn(move || {
+            loop {
+                std::thread::sleep(every);
+                let expired = store.expire(SystemTime::now());
+                if expired > 0 {
+                    tracing::info!(expired, "blobs not pulled within blobttl were deleted");
+                }
+                if let Err(error) = store.checkpoint() {
+                    tracing::warn!(%error, "the store could not be synced");
+                }
             }
-            if let Err(error) = store.checkpoint() {
-                tracing::warn!(%error, "the store could not be synced");
-            }
-        }
-    })?;
+        })?;
     Ok(())
 }
 
 /// The first signal drains, the second ends at once.
 fn drain_on_signal(service: Arc<Service>) -> io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
-    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        for signal in signals.forever() {
-            if service.is_draining() {
-                tracing::warn!("second signal: ending at once");
-                std::process::exit(128 + signal);
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            for signal in signals.forever() {
+                if service.is_draining() {
+                    tracing::warn!("second signal: ending at once");
+                    std::process::exit(128 + signal);
+                }
+                tracing::info!(signal, "draining");
+                notify(&[sd_notify::NotifyState::Stopping]);
+                service.drain();
             }
-            tracing::info!(signal, "draining");
-            notify(&[sd_notify::NotifyState::Stopping]);
-            service.drain();
-        }
-    })?;
+        })?;
     Ok(())
 }
 
@@ -179,7 +204,12 @@ fn announce(
     tier: &Tier,
     cores: usize,
 ) {
-    let upstream: Vec<_> = settings.upstream.hops.iter().map(|hop| hop.url.as_str()).collect();
+    let upstream: Vec<_> = settings
+        .upstream
+        .hops
+        .iter()
+        .map(|hop| hop.url.as_str())
+        .collect();
     tracing::info!(
         listen = %listen,
         admin = admin.map_or_else(|| "off".to_owned(), |addr| addr.to_string()),

@@ -38,7 +38,7 @@ pub const SEND_TURN_BYTES: usize = 1024 * 1024;
 pub const FILL_CHUNK_BYTES: usize = 256 * 1024;
 /// Chunks of one fill on their way to disk at once: bounds memory, and slows the next hop's
 /// connection to the speed of disk and hash.
-pub const FILL_CHUNKS_MAX: usize = 8;
+pub const FILL_CHUNKS_MAX: usize = 4;
 /// How often deadlines are looked at; a deadline is kept to within this much.
 pub const DEADLINE_TICK: Duration = Duration::from_millis(100);
 /// Largest blob that a core keeps in memory, head and all, so that a hit is one send. Above it the

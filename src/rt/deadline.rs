@@ -1,6 +1,6 @@
 //! Deadlines of a core's sockets, kept by one task.
 //!
-//! A deadline closes the socket in both directions; the operation that waits then ends by itself, and
+//! A deadline shuts the socket down; the operation that waits then ends by itself, and
 //! no bytes are lost in a dropped future. Setting one costs two stores; keeping all of them costs one
 //! pass over a core's sockets every [`DEADLINE_TICK`]. The same tick bounds the harm of a wake-up from
 //! another thread that were ever lost: the core looks again within one tick.
@@ -18,6 +18,9 @@ use crate::limits::DEADLINE_TICK;
 pub enum DeadlineKind {
     /// Something under way: it has until its deadline.
     Active,
+    /// A message being received: past its deadline the receiving direction ends, so that the peer can
+    /// still be told why.
+    Receive,
     /// The next request of a kept-alive connection: a drain ends it at once.
     Idle,
 }
@@ -104,7 +107,10 @@ fn expire(is_due: impl Fn(&Entry) -> bool) {
             }
             if !entry.expired.get() && is_due(entry) {
                 entry.expired.set(true);
-                sys::shut_down(entry.fd);
+                match entry.kind.get() {
+                    DeadlineKind::Receive => sys::shut_down_receive(entry.fd),
+                    DeadlineKind::Active | DeadlineKind::Idle => sys::shut_down(entry.fd),
+                }
             }
             true
         });

@@ -26,6 +26,11 @@ pub(super) fn shut_down(fd: RawFd) {
     let _ = rustix::net::shutdown(borrow(fd), Shutdown::Both);
 }
 
+/// Ends the receiving direction of a socket: whoever waits there receives nothing more.
+pub(super) fn shut_down_receive(fd: RawFd) {
+    let _ = rustix::net::shutdown(borrow(fd), Shutdown::Read);
+}
+
 /// Ends the sending direction of a socket.
 pub(super) fn shut_down_send(fd: RawFd) {
     let _ = rustix::net::shutdown(borrow(fd), Shutdown::Write);

@@ -79,9 +79,9 @@ pub(super) fn describe<'o>(
     digest: &Digest,
     cache: CacheUse,
 ) -> ResponseHead<'o> {
-    let text = digest.to_string();
-    head.field("Docker-Content-Digest", &text)
-        .field_parts("ETag", &[b"\"", text.as_bytes(), b"\""])
+    let text = digest.text();
+    head.field("Docker-Content-Digest", text)
+        .field_parts("ETag", &[b"\"", text.as_ref(), b"\""])
         .field("Accept-Ranges", "bytes")
         .field("Cache-Control", CACHE_CONTROL)
         .field("Cache-Status", cache.cache_status())

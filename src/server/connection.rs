@@ -69,7 +69,7 @@ async fn receive_head(exchange: &mut Exchange, mut input: Vec<u8>) -> (Head, Vec
         let socket = exchange.transport.socket();
         match (scan.is_started(), was_started) {
             (false, _) => socket.set_deadline(options.idle_timeout, DeadlineKind::Idle),
-            (true, false) => socket.set_deadline(options.head_timeout, DeadlineKind::Active),
+            (true, false) => socket.set_deadline(options.head_timeout, DeadlineKind::Receive),
             (true, true) => {}
         }
         was_started = scan.is_started();

@@ -9,7 +9,6 @@ use super::{blob, listing, manifest};
 use crate::http::response::Connection;
 use crate::http::{Body, Method, Query, Request, RequestError, ResponseHead, Version};
 use crate::limits::DRAIN_BODY_BYTES_MAX;
-use crate::metrics::CacheUse;
 use crate::registry::{Code, Route};
 
 /// What becomes of the connection.
@@ -134,10 +133,10 @@ impl Exchange {
         self.reply(Terms::LAST, reply).await
     }
 
-    /// Ends a connection whose head took too long. The deadline has shut it, so nothing can be said.
+    /// Ends a connection whose request took too long to arrive.
     pub(super) async fn refuse_slow(&mut self) -> Next {
-        self.context.counters.count_request(CacheUse::Bypass, 408);
-        Next::Abort
+        let reply = Reply::bad_request(408, "the request took too long to arrive");
+        self.reply(Terms::LAST, reply).await
     }
 
     async fn say(&mut self, request: &Request<'_>, connection: Connection, reply: Reply) -> Next {
