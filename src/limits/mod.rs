@@ -33,3 +33,6 @@ pub const FILL_CHUNK_BYTES: usize = 256 * 1024;
 pub const FILL_CHUNKS_MAX: usize = 8;
 /// How often deadlines are looked at; a deadline is kept to within this much.
 pub const DEADLINE_TICK: Duration = Duration::from_millis(100);
+/// Largest configuration file and largest value of a `REGISTRY_…` variable, in bytes: a hundred times
+/// what the longest known registry configuration takes.
+pub const CONFIG_BYTES_MAX: usize = 1024 * 1024;
