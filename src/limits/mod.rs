@@ -50,3 +50,6 @@ pub const LINGER: Duration = Duration::from_secs(2);
 pub const DRAIN_TICK: Duration = Duration::from_millis(20);
 /// Longest time for a TLS handshake with a client.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Largest configuration file and largest value of a `REGISTRY_…` variable, in bytes: a hundred times
+/// what the longest known registry configuration takes.
+pub const CONFIG_BYTES_MAX: usize = 1024 * 1024;

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::JoinHandle;
 
 use monoio::time::TimeDriver;
@@ -73,7 +74,7 @@ impl Cores {
         };
         let thread = std::thread::Builder::new()
             .name(name.to_owned())
-            .spawn(move || run(core.tier.clone(), async move { main(core).await }))?;
+            .spawn(move || run_or_end(core.tier.clone(), async move { main(core).await }))?;
         Ok(Self {
             threads: vec![thread],
         })
@@ -90,6 +91,18 @@ impl Cores {
                 .unwrap_or_else(|_| Err(io::Error::other("a core panicked")))
         })
     }
+}
+
+/// Exit status of a process that met a bug (`EX_SOFTWARE` of sysexits.h).
+const EXIT_BUG: i32 = 70;
+
+/// As [`run`], but a panic ends the process: a core that is gone while the others go on would leave a
+/// part of the clients without service, and nobody would know.
+fn run_or_end(tier: Tier, main: impl Future<Output = ()>) -> io::Result<()> {
+    catch_unwind(AssertUnwindSafe(|| run(tier, main))).unwrap_or_else(|_| {
+        tracing::error!("a core panicked: this is a bug; ending, to be started again");
+        std::process::exit(EXIT_BUG)
+    })
 }
 
 /// Runs `main` on this thread's own runtime, with the deadline sweeper beside it.

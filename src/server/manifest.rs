@@ -206,7 +206,16 @@ async fn receive(
     expected: Option<Digest>,
 ) -> Result<(Digest, Arc<Manifest>), Reply> {
     let media_type = response.field("content-type").and_then(media_type::essence);
-    let media_type = media_type.unwrap_or("application/octet-stream").to_owned();
+    let Some(media_type) = media_type
+        .filter(|essence| is_json(essence))
+        .map(ToOwned::to_owned)
+    else {
+        tracing::warn!("the next hop sent something that is no manifest");
+        return Err(Reply::error(
+            Code::BadGateway,
+            "the upstream registry sent something else",
+        ));
+    };
     let bytes = response.bytes(MANIFEST_BYTES_MAX).await.map_err(|error| {
         tracing::warn!(%error, "a manifest could not be received");
         Reply::of_upstream_error(&error)
@@ -227,6 +236,11 @@ async fn receive(
         tracing::error!(%digest, %error, "a manifest could not be stored");
     }
     Ok((digest, manifest))
+}
+
+/// Every manifest is JSON, signed (schema 1) or not; a login page or an error page is not.
+fn is_json(essence: &str) -> bool {
+    essence.ends_with("json") || essence.ends_with("+prettyjws")
 }
 
 fn refused(status: u16, reference: &str) -> Reply {

@@ -1,0 +1,348 @@
+//! The one table of keys: what each is, what transship makes of it, its default and a sentence about it.
+//!
+//! The walk over a configuration, the environment's names, the readers of values and
+//! `docs/configuration.md` all go by this table; a key that is not in it is unknown. A path leaves out
+//! the index of a list: `middleware.registry.name` is the name of any entry of that list. Keys below one
+//! that is ignored or refused are not listed: they share its fate.
+//!
+//! Source: distribution 2.8.3 and 3.1.1, `docs/configuration.md` and `configuration/configuration.go`;
+//! the `downstream` middleware as the content cache's documents describe it.
+
+/// One key.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// Names from the top, joined by dots, without indexes of lists.
+    pub path: &'static str,
+    /// What transship makes of it.
+    pub treatment: Treatment,
+    /// What stands there.
+    pub kind: Kind,
+    /// The value when nobody gives one, in the form that the file takes; empty where there is none or
+    /// where `doc` tells how it is found.
+    pub default: &'static str,
+    /// One sentence or two for the operator.
+    pub doc: &'static str,
+}
+
+/// What transship makes of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Treatment {
+    /// It means here what it means to the registry.
+    Used,
+    /// Accepted with one warning, which ends in this reason.
+    Ignored(&'static str),
+    /// Accepted while it has one of these values; any other is refused with this advice.
+    Only(&'static [&'static str], &'static str),
+    /// Accepted without a word while it has one of these values; any other is ignored with a warning
+    /// that ends in this reason.
+    Without(&'static [&'static str], &'static str),
+    /// An error with this advice, because ignoring it would change what the file means.
+    Refused(&'static str),
+    /// The old name of this path: accepted with a warning.
+    Renamed(&'static str),
+}
+
+/// What stands at a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A map of further keys of this table.
+    Section,
+    /// A list of maps of further keys of this table.
+    Entries,
+    /// Names of the operator's choice with one value each.
+    Map,
+    /// Header fields: names with a list of values each.
+    Headers,
+    /// A text.
+    Text,
+    /// A text that is never printed.
+    Secret,
+    /// `true` or `false`.
+    Bool,
+    /// A whole number, both bounds included.
+    Integer(u64, u64),
+    /// A duration as Go writes it; whether zero is accepted.
+    Duration {
+        /// Zero is accepted, and `doc` says what it means.
+        zero: bool,
+    },
+    /// A path of the file system.
+    Path,
+    /// A list of such paths.
+    Paths,
+    /// An address to listen on.
+    Listen,
+    /// The URL of a registry.
+    Url,
+    /// A list of such URLs.
+    Urls,
+    /// A list of such URLs, or of maps that name an origin and the caches before it.
+    Upstreams,
+    /// A list of host names, each perhaps with a port.
+    Hosts,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// Anything: nobody reads it.
+    Any,
+}
+
+impl Kind {
+    /// Says whether elements of a list may follow, which the environment reaches by number.
+    pub(super) const fn is_list(self) -> bool {
+        matches!(
+            self,
+            Self::Entries | Self::Paths | Self::Urls | Self::Upstreams | Self::Hosts
+        )
+    }
+
+    /// Says whether the value is one text, for which an environment variable need not be quoted YAML.
+    pub(super) const fn is_text(self) -> bool {
+        matches!(
+            self,
+            Self::Text | Self::Secret | Self::Path | Self::Listen | Self::Url
+        )
+    }
+}
+
+/// Returns the key of `path`.
+pub(super) fn find(path: &str) -> Option<&'static Key> {
+    TABLE.iter().find(|key| key.path == path)
+}
+
+/// Returns the names of the keys right below `prefix`; the empty prefix is the top.
+pub(super) fn names_below(prefix: &str) -> impl Iterator<Item = &'static str> {
+    TABLE.iter().filter_map(move |key| {
+        let below = match prefix {
+            "" => Some(key.path),
+            _ => key.path.strip_prefix(prefix)?.strip_prefix('.'),
+        };
+        below.filter(|name| !name.contains('.'))
+    })
+}
+
+/// Returns the path of `name` below `prefix`.
+pub(super) fn join(prefix: &str, name: &str) -> String {
+    match prefix {
+        "" => name.to_owned(),
+        _ => format!("{prefix}.{name}"),
+    }
+}
+
+const DRIVER: &str = "blobs are stored on a local file system only: use storage.filesystem";
+const AUTH: &str = "this cache does not authenticate clients yet, so what this section protects would be \
+                    open: remove it once something in front of the cache protects it";
+
+const fn key(
+    path: &'static str,
+    treatment: Treatment,
+    kind: Kind,
+    default: &'static str,
+    doc: &'static str,
+) -> Key {
+    Key {
+        path,
+        treatment,
+        kind,
+        default,
+        doc,
+    }
+}
+
+/// Returns a section.
+const fn section(path: &'static str, doc: &'static str) -> Key {
+    key(path, Treatment::Used, Kind::Section, "", doc)
+}
+
+/// Returns a key that means something.
+const fn used(path: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
+    key(path, Treatment::Used, kind, default, doc)
+}
+
+/// Returns a key that is accepted and means nothing here, for the reason that its warning gives.
+const fn ignored(path: &'static str, reason: &'static str) -> Key {
+    key(path, Treatment::Ignored(reason), Kind::Any, "", "")
+}
+
+/// Returns a key that is an error.
+const fn refused(path: &'static str, advice: &'static str) -> Key {
+    key(path, Treatment::Refused(advice), Kind::Any, "", "")
+}
+
+const POSITIVE: Kind = Kind::Duration { zero: false };
+const OR_ZERO: Kind = Kind::Duration { zero: true };
+
+/// Every key that is known, in the order of the registry's own documents.
+#[rustfmt::skip]
+pub const TABLE: &[Key] = &[
+    used("version", Kind::Choice(&["0.1"]), "", "Version of the file's format. Every file has to say it."),
+
+    section("log", "What is logged, and how. The log goes to standard error."),
+    used("log.level", Kind::Choice(&["error", "warn", "info", "debug", "trace"]), "info",
+        "Least severe message that is logged. `trace` is transship's own."),
+    used("log.formatter", Kind::Choice(&["text", "json", "logstash"]), "text", "Form of a log line."),
+    used("log.fields", Kind::Map, "", "Fields added to every line, such as `service: cache`."),
+    section("log.accesslog", "The line that each request leaves."),
+    used("log.accesslog.disabled", Kind::Bool, "false", "Leaves the access log out."),
+    ignored("log.hooks", "no mail is sent: watch the log or the metrics"),
+    ignored("log.reportcaller", "lines name their module, not their caller"),
+    key("loglevel", Treatment::Renamed("log.level"), Kind::Text, "", "The registry's old name of `log.level`."),
+
+    section("storage", "Where blobs are kept."),
+    section("storage.filesystem", "The storage driver that there is: a local file system."),
+    used("storage.filesystem.rootdirectory", Kind::Path, "",
+        "Root of the store; made if it is missing. Without it: the first path of `$STATE_DIRECTORY`, else \
+         `/var/lib/transship` as root, and `$XDG_CACHE_HOME/transship` or `$HOME/.cache/transship` as any \
+         other user."),
+    ignored("storage.filesystem.maxthreads", "the store does not use threads in this way"),
+    refused("storage.s3", DRIVER),
+    refused("storage.azure", DRIVER),
+    refused("storage.gcs", DRIVER),
+    refused("storage.swift", DRIVER),
+    refused("storage.oss", DRIVER),
+    refused("storage.inmemory", DRIVER),
+    section("storage.delete", "Whether blobs may be deleted."),
+    used("storage.delete.enabled", Kind::Bool, "false", "Lets `blobttl` delete blobs; it must be `true` with `blobttl`."),
+    ignored("storage.redirect", "blobs are always sent from here"),
+    ignored("storage.cache", "the store keeps its own index in memory"),
+    ignored("storage.tag", "tags are not stored here"),
+    section("storage.maintenance", "The registry's housekeeping."),
+    ignored("storage.maintenance.uploadpurging", "nothing is uploaded to a pull-only cache"),
+    section("storage.maintenance.readonly", "The registry's read-only mode."),
+    key("storage.maintenance.readonly.enabled",
+        Treatment::Only(&["false", "no", "off"], "a cache has to write what it fetches: remove it or set it to false"),
+        Kind::Bool, "false", "Clients never write here; the cache itself has to."),
+
+    refused("auth", AUTH),
+
+    section("middleware", "The registry's plug-ins, one of which makes a registry a cache."),
+    used("middleware.registry", Kind::Entries, "", "The entry named `downstream` says what is cached from where."),
+    used("middleware.registry.name", Kind::Choice(&["downstream"]), "", "Name of the middleware."),
+    used("middleware.registry.disabled", Kind::Bool, "false", "Takes the entry as not written."),
+    section("middleware.registry.options", "Options of `downstream`."),
+    used("middleware.registry.options.blobttl", POSITIVE, "",
+        "A blob that was not pulled for this long is deleted. A positive integer and a unit of `ns us ms s m h`; \
+         **without a unit it is nanoseconds**. Needs `storage.delete.enabled: true`. Without it blobs are kept \
+         for good."),
+    used("middleware.registry.options.upstreams", Kind::Upstreams, "https://registry-1.docker.io",
+        "Registries or caches to fetch from, as `scheme://host:port`, asked in round-robin order. The form of \
+         version 2.2, a list of `originhost` and `upstreamhosts`, is read as well."),
+    used("middleware.registry.options.upstreams.originhost", Kind::Url, "", "The registry that holds the truth."),
+    used("middleware.registry.options.upstreams.upstreamhosts", Kind::Urls, "",
+        "Caches to ask in its stead, in round-robin order."),
+    used("middleware.registry.options.cas", Kind::Paths, "",
+        "PEM files of certificate authorities of the upstreams, trusted besides the public ones."),
+    used("middleware.repository", Kind::Entries, "", "Refused, unless each entry is `disabled: true`."),
+    used("middleware.storage", Kind::Entries, "", "Refused, unless each entry is `disabled: true`."),
+
+    ignored("reporting", "nothing is reported to third parties"),
+
+    section("http", "The address that clients talk to."),
+    used("http.addr", Kind::Listen, ":5000", "Where clients connect: `:PORT`, `IPv4:PORT`, `[IPv6]:PORT` or `localhost:PORT`."),
+    key("http.net", Treatment::Only(&["tcp"], "clients are served over TCP only: remove it, or set it to tcp"),
+        Kind::Choice(&["tcp"]), "tcp", "Kind of socket."),
+    used("http.prefix", Kind::Text, "/", "Path before `/v2/`; begins and ends with a slash."),
+    ignored("http.host", "no response of this cache holds its own URL"),
+    key("http.secret", Treatment::Ignored("it signs uploads, and nothing is uploaded to a pull-only cache"),
+        Kind::Secret, "", ""),
+    ignored("http.relativeurls", "no response of this cache holds its own URL"),
+    used("http.draintimeout", OR_ZERO, "30s",
+        "How long responses in flight may go on after SIGTERM; `0` ends them at once. (The registry's default is 0.)"),
+    section("http.tls", "TLS towards clients. Without it they are served plain HTTP."),
+    used("http.tls.certificate", Kind::Path, "", "PEM file of the certificate, followed by its intermediates."),
+    used("http.tls.key", Kind::Path, "", "PEM file of the certificate's private key, unencrypted."),
+    used("http.tls.clientcas", Kind::Paths, "",
+        "PEM files of authorities; with any, every client has to show a certificate from one of them."),
+    key("http.tls.clientauth",
+        Treatment::Only(&["require-and-verify-client-cert"],
+            "with clientcas every client has to show a certificate that they vouch for; nothing less is offered"),
+        Kind::Choice(&["require-and-verify-client-cert"]), "require-and-verify-client-cert",
+        "How strictly client certificates are asked for."),
+    used("http.tls.minimumtls", Kind::Choice(&["tls1.2", "tls1.3"]), "tls1.2", "Lowest protocol version."),
+    ignored("http.tls.ciphersuites", "rustls' own suites are used, all of them with forward secrecy"),
+    refused("http.tls.letsencrypt", "certificates are not fetched: give http.tls.certificate and http.tls.key"),
+    used("http.headers", Kind::Headers, "",
+        "Fields added to every response, such as `X-Content-Type-Options: [nosniff]`."),
+    ignored("http.http2", "clients are served HTTP/1.1"),
+    ignored("http.h2c", "clients are served HTTP/1.1"),
+    section("http.debug", "The admin address: metrics and health."),
+    used("http.debug.addr", Kind::Listen, "127.0.0.1:5001",
+        "Where metrics and health are served; `off` for nowhere. (The registry's default is nowhere.)"),
+    section("http.debug.prometheus", "The metrics page."),
+    key("http.debug.prometheus.enabled",
+        Treatment::Without(&["true", "yes", "on"], "metrics are served whenever the admin address is"),
+        Kind::Bool, "true", "Metrics are served whenever the admin address is."),
+    used("http.debug.prometheus.path", Kind::Text, "/metrics", "Path of the metrics page."),
+
+    ignored("notifications", "a pull-only cache has no events that a registry would send"),
+    refused("redis", "nothing is shared by way of Redis, each cache has its own store: remove the section"),
+    ignored("health", "health is served on the admin address, and these checks are not made"),
+
+    section("proxy", "The registry's own way to name an upstream, read in place of the `downstream` middleware."),
+    used("proxy.remoteurl", Kind::Url, "", "The registry to fetch from, as `scheme://host:port`."),
+    used("proxy.username", Kind::Text, "", "User name of the cache's own account there."),
+    used("proxy.password", Kind::Secret, "", "Password of that account."),
+    used("proxy.ttl", OR_ZERO, "",
+        "A blob that was not pulled for this long is deleted; `0` is never. Without it blobs are kept for good. \
+         (The registry's default is 168h.)"),
+    refused("proxy.exec", "credential helpers are not run: give proxy.username and proxy.password"),
+    ignored("proxy.cachewritetimeout", "a fill does not depend on its client"),
+
+    ignored("compatibility", "manifests are passed on as the origin has them"),
+    ignored("validation", "nothing is uploaded to a pull-only cache"),
+    ignored("policy", "nothing is uploaded to a pull-only cache"),
+    ignored("catalog", "catalogues are the origin's"),
+    ignored("tags", "tag lists are the origin's"),
+
+    section("transship", "What the registry has no key for. Unknown keys are errors here."),
+    used("transship.cores", Kind::Integer(1, 1024), "",
+        "Cores that serve, one thread each. Without it: all that the process may run on."),
+    section("transship.server", "Limits towards clients."),
+    used("transship.server.idle_timeout", POSITIVE, "75s", "Longest silence between two requests of a connection."),
+    used("transship.server.head_timeout", POSITIVE, "30s", "Longest time from a request's first byte to the end of its head."),
+    used("transship.server.send_timeout", POSITIVE, "60s", "Longest time in which a client takes not one byte of a response."),
+    used("transship.server.connections_max", Kind::Integer(1, 1_048_576), "16384",
+        "Most client connections at once, over all cores."),
+    section("transship.upstream", "Limits towards upstreams."),
+    used("transship.upstream.connect_timeout", POSITIVE, "10s", "Longest time for name resolution, TCP and TLS together."),
+    used("transship.upstream.head_timeout", POSITIVE, "30s", "Longest time from a request to the head of its response."),
+    used("transship.upstream.progress_timeout", POSITIVE, "30s", "Longest time without a byte of a response."),
+    used("transship.upstream.realms", Kind::Hosts, "",
+        "Hosts besides an upstream's own that its credentials may be sent to when it names them as token server."),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn a_key_is_listed_once_and_below_a_section() {
+        let paths: BTreeSet<_> = TABLE.iter().map(|key| key.path).collect();
+        assert_eq!(paths.len(), TABLE.len());
+        for key in TABLE {
+            let Some((parent, name)) = key.path.rsplit_once('.') else {
+                continue;
+            };
+            let parent = find(parent).unwrap_or_else(|| panic!("{} has no parent", key.path));
+            assert!(
+                matches!(parent.kind, Kind::Section | Kind::Entries | Kind::Upstreams),
+                "{}",
+                key.path
+            );
+            assert_eq!(name, name.to_lowercase(), "the environment reaches it");
+        }
+    }
+
+    #[test]
+    fn every_key_says_something_to_the_operator() {
+        for key in TABLE {
+            let told = match key.treatment {
+                Treatment::Ignored(reason) => reason,
+                Treatment::Refused(advice) => advice,
+                _ => key.doc,
+            };
+            assert!(!told.is_empty(), "{}", key.path);
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! What the keys of each section mean.
+
+use std::time::Duration;
+
+use super::*;
+use crate::server::TlsVersion;
+
+#[test]
+fn without_a_file_the_defaults_hold() {
+    let effective = load(&Sources::default()).unwrap();
+    let settings = &effective.settings;
+    assert_eq!(settings.server.listen.to_string(), ":5000");
+    assert_eq!(settings.admin.listen.unwrap().to_string(), "127.0.0.1:5001");
+    assert_eq!(settings.admin.metrics_path, "/metrics");
+    assert_eq!(settings.store.root, PathBuf::from("/var/lib/transship"));
+    assert_eq!(settings.store.blob_ttl, None);
+    assert_eq!(
+        settings.upstream.hops[0].url.as_str(),
+        "https://registry-1.docker.io/"
+    );
+    assert_eq!(settings.server.prefix, "/");
+    assert_eq!(settings.server.drain_timeout, Duration::from_secs(30));
+    assert_eq!(settings.server.idle_timeout, Duration::from_secs(75));
+    assert_eq!(settings.server.head_timeout, Duration::from_secs(30));
+    assert_eq!(settings.server.send_timeout, Duration::from_secs(60));
+    assert_eq!(settings.server.connections_max, 16_384);
+    assert_eq!(settings.upstream.connect_timeout, Duration::from_secs(10));
+    assert_eq!(settings.upstream.head_timeout, Duration::from_secs(30));
+    assert_eq!(settings.upstream.progress_timeout, Duration::from_secs(30));
+    assert_eq!(settings.log.level, LogLevel::Info);
+    assert!(settings.log.access);
+    assert_eq!(settings.cores, None);
+    assert!(effective.warnings.is_empty());
+    assert!(effective.values.iter().all(|v| v.origin == Origin::Default));
+}
+
+#[test]
+fn blobs_go_where_the_service_manager_or_the_user_keeps_state() {
+    for (env, is_root, root) in [
+        (
+            &[("STATE_DIRECTORY", "/s/a:/s/b"), ("HOME", "/h")][..],
+            true,
+            "/s/a",
+        ),
+        (
+            &[("XDG_CACHE_HOME", "/x"), ("HOME", "/h")],
+            false,
+            "/x/transship",
+        ),
+        (&[("HOME", "/h")], false, "/h/.cache/transship"),
+        (
+            &[("XDG_CACHE_HOME", "relative"), ("HOME", "/h")],
+            false,
+            "/h/.cache/transship",
+        ),
+        (
+            &[("XDG_CACHE_HOME", "/x"), ("HOME", "/h")],
+            true,
+            "/var/lib/transship",
+        ),
+        (&[], false, "/var/lib/transship"),
+    ] {
+        let sources = Sources {
+            is_root,
+            ..with_env(V, env)
+        };
+        let effective = load(&sources).unwrap();
+        assert_eq!(
+            effective.settings.store.root,
+            PathBuf::from(root),
+            "{env:?}"
+        );
+    }
+}
+
+#[test]
+fn values_of_the_http_section_reach_the_server() {
+    let effective = loaded(
+        "version: 0.1\nhttp:\n  addr: '[::1]:443'\n  net: tcp\n  prefix: /mirror/\n  draintimeout: 0\n  headers: {X-Content-Type-Options: [nosniff], X-A: [b, c]}\n  tls: {certificate: /c, key: /k, clientcas: [/a, /b], minimumtls: tls1.3, clientauth: require-and-verify-client-cert}\n  debug: {addr: ':9090', prometheus: {enabled: true, path: /m}}\n",
+    );
+    let server = &effective.settings.server;
+    assert_eq!(server.listen.to_string(), "[::1]:443");
+    assert_eq!(server.prefix, "/mirror/");
+    assert_eq!(server.drain_timeout, Duration::ZERO);
+    let headers: Vec<_> = server
+        .headers
+        .iter()
+        .map(|(n, v)| format!("{n}: {v}"))
+        .collect();
+    assert_eq!(
+        headers,
+        ["X-Content-Type-Options: nosniff", "X-A: b", "X-A: c"]
+    );
+    let tls = server.tls.as_ref().unwrap();
+    assert_eq!(tls.minimum, TlsVersion::Tls13);
+    assert_eq!(tls.client_cas.len(), 2);
+    let admin = &effective.settings.admin;
+    assert_eq!(admin.listen.unwrap().to_string(), ":9090");
+    assert_eq!(admin.metrics_path, "/m");
+    assert!(effective.warnings.is_empty(), "{:?}", effective.warnings);
+    let off = loaded("version: 0.1\nhttp: {debug: {addr: off}}\n");
+    assert_eq!(off.settings.admin.listen, None);
+}
+
+#[test]
+fn the_log_section_is_read_and_its_old_level_too() {
+    let effective = loaded(
+        "version: 0.1\nlog: {level: debug, formatter: logstash, fields: {service: cache, n: 1}, accesslog: {disabled: true}}\nloglevel: error\n",
+    );
+    let log = &effective.settings.log;
+    assert_eq!(log.level, LogLevel::Debug);
+    assert_eq!(log.formatter, LogFormatter::Logstash);
+    assert_eq!(log.fields["service"], "cache");
+    assert_eq!(log.fields["n"], "1");
+    assert!(!log.access);
+    let old = loaded("version: 0.1\nloglevel: error\n");
+    assert_eq!(old.settings.log.level, LogLevel::Error);
+    assert_eq!(
+        warnings(&old),
+        ["config.yml:2:1: loglevel: old name: write log.level"]
+    );
+}
+
+#[test]
+fn our_own_section_is_read_strictly() {
+    let effective = loaded(
+        "version: 0.1\ntransship:\n  cores: 4\n  server: {idle_timeout: 10s, head_timeout: 5s, send_timeout: 1m, connections_max: 100}\n  upstream: {connect_timeout: 3s, head_timeout: 4s, progress_timeout: 5s, realms: [auth.example, 'T.example:8443']}\n",
+    );
+    let settings = &effective.settings;
+    assert_eq!(settings.cores, Some(4));
+    assert_eq!(settings.server.connections_max, 100);
+    assert_eq!(settings.server.send_timeout, Duration::from_secs(60));
+    assert_eq!(settings.upstream.connect_timeout, Duration::from_secs(3));
+    assert_eq!(settings.upstream.realms, ["auth.example", "t.example:8443"]);
+    for (text, told) in [
+        ("cores: 1025", "from 1 to 1024"),
+        ("cores: many", "from 1 to 1024"),
+        ("server: {idle_timeout: 75}", "above zero with its unit"),
+        ("server: {idle_timeout: 0s}", "above zero with its unit"),
+        ("server: {connections_max: 0}", "from 1 to"),
+        (
+            "upstream: {realms: [https://a.example/]}",
+            "want a host name",
+        ),
+        ("upstream: {realms: a.example}", "want a list of host names"),
+        ("upstream: 5", "want a section with connect_timeout"),
+    ] {
+        let said = refused(&format!("{V}transship: {{{text}}}\n"));
+        assert!(said.contains(told), "{text}: {said}");
+    }
+}
+
+#[test]
+fn every_default_of_the_table_is_accepted_when_it_is_written_down() {
+    for key in TABLE {
+        let section = matches!(key.kind, Kind::Upstreams | Kind::Section);
+        if key.default.is_empty() || section || key.path.contains("middleware") {
+            continue;
+        }
+        let mut text = format!("'{}'", key.default);
+        for name in key.path.rsplit('.') {
+            text = format!("{{{name}: {text}}}");
+        }
+        let file = format!("version: 0.1\n{}\n", &text[1..text.len() - 1]);
+        let effective = loaded(&file);
+        assert!(
+            effective.warnings.is_empty(),
+            "{}: {:?}",
+            key.path,
+            effective.warnings
+        );
+        let written = effective.settings.clone();
+        let bare = loaded(V).settings;
+        assert_eq!(written, bare, "{}", key.path);
+    }
+}
