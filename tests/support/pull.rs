@@ -39,6 +39,7 @@ impl Podman {
         fs::write(dir.path().join("registries.conf"), registries).unwrap();
         let policy = r#"{"default": [{"type": "insecureAcceptAnything"}]}"#;
         fs::write(dir.path().join("policy.json"), policy).unwrap();
+        fs::write(dir.path().join("auth.json"), "{}").unwrap();
         Self { dir }
     }
 
@@ -64,7 +65,7 @@ impl Podman {
         command.args(["--storage-driver", "vfs", "--events-backend", "none"]);
         command.args(["--cgroup-manager", "cgroupfs"]);
         command.env("CONTAINERS_REGISTRIES_CONF", dir.join("registries.conf"));
-        command.env("REGISTRY_AUTH_FILE", "/nonexistent/auth.json");
+        command.env("REGISTRY_AUTH_FILE", dir.join("auth.json"));
         command.env("TMPDIR", dir);
         command
     }

@@ -107,6 +107,11 @@ fn the_origin_speaks_tls_with_an_authority_of_its_own() {
             .arg(&authority)
             .arg(format!("{}{}", origin.url(), blob.path())),
     );
+    assert!(
+        got.status.success(),
+        "{}",
+        String::from_utf8_lossy(&got.stderr)
+    );
     assert_same(&got.stdout, &blob.bytes);
 }
 
