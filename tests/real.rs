@@ -22,4 +22,5 @@ mod manifest;
 mod operate;
 mod protocol;
 mod runtime;
+mod selftest;
 mod support;

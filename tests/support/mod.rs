@@ -8,8 +8,6 @@ pub mod origin;
 pub mod process;
 pub mod pull;
 pub mod registry;
-#[cfg(test)]
-mod selftest;
 pub mod transship;
 
 pub use blob::{Blob, assert_same};

@@ -80,7 +80,7 @@ fn blob_get_size(line: &str) -> Option<u64> {
     (path.contains("/blobs/") && status.starts_with("20")).then(|| words.next()?.parse().ok())?
 }
 
-fn free_host() -> String {
+pub fn free_host() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().to_string()
 }

@@ -1,7 +1,7 @@
 //! The scripted origin against the scripted client: a fault that is not made proves nothing.
 
-use super::origin::Tls;
-use super::{Blob, Client, Gate, Origin, Plan, assert_same};
+use crate::support::origin::Tls;
+use crate::support::{Blob, Client, Gate, Origin, Plan, assert_same};
 
 const SIZE: usize = 300_000;
 
@@ -101,7 +101,7 @@ fn the_origin_speaks_tls_with_an_authority_of_its_own() {
     let dir = tempfile::TempDir::new().unwrap();
     let authority = dir.path().join("ca.pem");
     std::fs::write(&authority, &tls.authority).unwrap();
-    let got = super::process::output(
+    let got = crate::support::process::output(
         std::process::Command::new("curl")
             .args(["-sS", "--fail", "--cacert"])
             .arg(&authority)
