@@ -61,9 +61,9 @@ impl Stage {
             self.registry.process.log()
         );
         assert_eq!(self.upstream_bytes(), upstream_bytes);
-        let hits = self.transship.metrics();
-        let hits = hits.sum("transship_requests_total", &[("cache", "hit")]);
-        assert!(hits >= wanted.0 as u64, "{hits} hits");
+        let hits = [("cache", "hit")];
+        self.transship
+            .until_metric("transship_requests_total", &hits, wanted.0 as u64);
     }
 
     fn upstream_bytes(&self) -> u64 {

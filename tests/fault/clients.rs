@@ -19,8 +19,7 @@ fn a_client_that_leaves_does_not_stop_the_fill() {
     drop(client);
     gate.reached();
     gate.open();
-    rig.transship
-        .until_metric("transship_fills_total", &[("outcome", "committed")], 1);
+    rig.expect_committed(1);
     assert!(rig.transship.stores(&blob.digest));
     assert_eq!(rig.expect_blob(&blob).cache(), "hit");
     assert_eq!(rig.origin.count("GET", &blob.path()), 1);
@@ -83,8 +82,7 @@ fn a_client_that_does_not_read_does_not_slow_another() {
     slow.head();
     // All of the blob passes by while the slow client has taken no byte of its body.
     rig.expect_blob(&blob);
-    rig.transship
-        .until_metric("transship_fills_total", &[("outcome", "committed")], 1);
+    rig.expect_committed(1);
     assert_same(&slow.exactly(blob.len()), &blob.bytes);
     assert_eq!(rig.origin.count("GET", &blob.path()), 1);
 }
@@ -108,8 +106,7 @@ fn a_range_of_a_cold_blob_is_served_from_what_is_there() {
     client.ask("GET", &blob.path(), &[("Range", "bytes=-5000")]);
     gate.open();
     assert_same(&client.reply("GET").body, &blob.bytes[SIZE - 5000..]);
-    rig.transship
-        .until_metric("transship_fills_total", &[("outcome", "committed")], 1);
+    rig.expect_committed(1);
     assert_eq!(rig.origin.count("GET", &blob.path()), 1);
     assert_eq!(rig.origin.sent(&blob.path()), SIZE as u64);
     assert_eq!(rig.expect_blob(&blob).cache(), "hit");
@@ -135,8 +132,7 @@ fn parallel_open_ended_ranges_that_are_dropped_cost_one_fill() {
             });
         }
     });
-    rig.transship
-        .until_metric("transship_fills_total", &[("outcome", "committed")], 1);
+    rig.expect_committed(1);
     assert_eq!(rig.failed(), 0);
     assert_eq!(rig.origin.count("GET", &blob.path()), 1);
     assert_eq!(rig.expect_blob(&blob).cache(), "hit");
@@ -150,11 +146,7 @@ fn connections_to_the_origin_are_used_again() {
         let blob = rig.origin.make(seed, 50_000);
         rig.expect_blob(&blob);
         // The connection is free when the fill has ended, not when the client has all.
-        rig.transship.until_metric(
-            "transship_fills_total",
-            &[("outcome", "committed")],
-            seed - 9,
-        );
+        rig.expect_committed(seed - 9);
     }
     let connections = rig.origin.connections();
     assert!(connections < 5, "{connections} connections for ten blobs");

@@ -15,7 +15,7 @@ fn an_origin_that_closes_in_mid_blob_ends_the_response_short() {
     assert!(reply.body.len() <= SIZE / 2);
     assert_eq!(rig.expect_blob(&blob).cache(), "fwd=uri-miss");
     assert_eq!(rig.origin.count("GET", &blob.path()), 2);
-    assert_eq!(rig.committed(), 1);
+    rig.expect_committed(1);
 }
 
 #[test]
@@ -27,7 +27,7 @@ fn an_origin_that_resets_in_mid_blob_ends_the_response_short() {
     let reply = rig.expect_broken(&blob);
     assert!(reply.body.len() <= SIZE / 2);
     rig.expect_blob(&blob);
-    assert_eq!(rig.committed(), 1);
+    rig.expect_committed(1);
 }
 
 #[test]
@@ -37,15 +37,10 @@ fn a_corrupt_blob_is_never_delivered_whole_nor_kept() {
     for (seed, size, corrupt) in [(3, SIZE, 0), (4, SIZE, SIZE - 1), (5, 100, 50), (6, 1, 0)] {
         let blob = rig.origin.make(seed, size);
         rig.origin.plan(&blob, Plan::whole().corrupt(corrupt));
-        let reply = rig.expect_broken(&blob);
-        assert!(
-            reply.body.len() < size,
-            "{size}: {} bytes",
-            reply.body.len()
-        );
+        rig.expect_broken(&blob);
         assert_eq!(rig.expect_blob(&blob).cache(), "fwd=uri-miss");
     }
-    assert_eq!(rig.committed(), 4);
+    rig.expect_committed(4);
     assert_eq!(rig.failed(), 4);
 }
 
@@ -72,7 +67,7 @@ fn a_length_longer_than_the_blob_is_refused_whether_or_not_bytes_follow() {
         .plan(&blob, Plan::whole().claim(SIZE + 10).extra(10));
     rig.expect_broken(&blob);
     rig.expect_blob(&blob);
-    assert_eq!(rig.committed(), 1);
+    rig.expect_committed(1);
 }
 
 #[test]
@@ -82,7 +77,7 @@ fn a_chunked_blob_without_a_length_comes_whole_and_becomes_a_hit() {
     let blob = rig.origin.make(9, SIZE);
     rig.origin.plan(&blob, Plan::whole().chunked());
     rig.expect_blob(&blob);
-    assert_eq!(rig.committed(), 1);
+    rig.expect_committed(1);
     let hit = rig.expect_blob(&blob);
     assert_eq!(hit.cache(), "hit");
     assert_eq!(hit.head.length(), Some(SIZE as u64));
@@ -207,6 +202,7 @@ fn a_sha512_digest_is_verified_and_kept_like_any_other() {
     rig.origin.plan(&blob, Plan::whole().corrupt(1));
     rig.expect_broken(&blob);
     rig.expect_blob(&blob);
+    rig.expect_committed(1);
     assert!(rig.transship.stores(&blob.digest));
     assert_eq!(rig.expect_blob(&blob).cache(), "hit");
     assert_eq!(rig.origin.count("GET", &blob.path()), 2);

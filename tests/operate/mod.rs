@@ -15,9 +15,17 @@ fn metrics_are_there_and_move_with_the_work() {
     let rig = Rig::start();
     let blob = rig.hit(1, 200_000);
     rig.expect_blob(&blob);
+    // A client may have its last byte before the counters have moved: they are waited for.
+    let requests = |count| {
+        let blobs = [("status", "200")];
+        rig.transship
+            .until_metric("transship_requests_total", &blobs, count);
+    };
+    requests(2);
     let before = rig.transship.metrics();
     let mut client = rig.transship.client();
     assert_eq!(client.get(&blob.path()).cache(), "hit");
+    requests(3);
     let after = rig.transship.metrics();
     for name in [
         "transship_requests_total",

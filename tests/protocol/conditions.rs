@@ -25,8 +25,7 @@ fn a_blob_reply_carries_what_clients_and_caches_read() {
         assert!(reply.field("cache-control").unwrap().contains("max-age="));
         assert_eq!(reply.head.length(), Some(blob.len() as u64));
         assert_eq!(reply.cache(), cache, "{method}");
-        rig.transship
-            .until_metric("transship_fills_total", &[("outcome", "committed")], 1);
+        rig.expect_committed(1);
     }
 }
 

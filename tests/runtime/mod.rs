@@ -8,8 +8,7 @@ fn small_suite(options: Options) -> String {
     let rig = Rig::with(options);
     let blob = rig.origin.make(1, 1_000_000);
     assert_eq!(rig.expect_blob(&blob).cache(), "fwd=uri-miss");
-    rig.transship
-        .until_metric("transship_fills_total", &[("outcome", "committed")], 1);
+    rig.expect_committed(1);
     assert_eq!(rig.expect_blob(&blob).cache(), "hit");
 
     let herd = rig.origin.make(2, 8 << 20);
@@ -29,8 +28,7 @@ fn small_suite(options: Options) -> String {
 
     let large = rig.origin.make(3, 96 << 20);
     rig.expect_blob(&large);
-    rig.transship
-        .until_metric("transship_fills_total", &[("outcome", "committed")], 3);
+    rig.expect_committed(3);
     let mut client = rig.transship.client();
     for _ in 0..2 {
         let reply = client.get(&large.path());
