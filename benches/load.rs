@@ -1,0 +1,649 @@
+//! transship beside its peers under the same load, on the same machine, in the same minute.
+//!
+//! The question: what does a hot blob cost in processor time against nginx, what does a herd cost
+//! the origin, and how long do a cold and a hot image take against docker-registry as a proxy?
+//!
+//! The floor: a hot blob cannot cost less than its `sendfile`, which nginx does too; a herd cannot
+//! cost the origin less than one blob (1.00); a cold image cannot be faster than one SHA-256 of its
+//! bytes over the cores at hand.
+//!
+//! Goals: ratios from one interleaved run (A B A B), with their spread; every figure of README and
+//! of the issues from here; no rot, for `cargo test --bench load` runs it all with tiny sizes.
+//! Not goals: absolute figures (the client shares the machine), TLS, a network.
+
+#![allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a bench prints and fails loudly; it uses only a part of what the tests share"
+)]
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use support::blob::Blob;
+use support::process::{Process, run, until};
+use support::transship::{Options, Transship};
+use support::{Client, DockerRegistry};
+use tempfile::TempDir;
+
+/// Sizes and durations of a run.
+struct Scale {
+    runs: usize,
+    hot: Vec<Hot>,
+    herd_clients: usize,
+    herd_bytes: usize,
+    image: Vec<usize>,
+    image_connections: usize,
+}
+
+/// One size of the hot bench, and the ratio to nginx that is asked of it.
+struct Hot {
+    bytes: usize,
+    seconds: u64,
+    wanted: f64,
+}
+
+impl Scale {
+    fn full(runs: usize) -> Self {
+        let hot = |bytes, seconds, wanted| Hot {
+            bytes,
+            seconds,
+            wanted,
+        };
+        Self {
+            runs,
+            hot: vec![
+                hot(1 << 10, 3, 1.4),
+                hot(16 << 10, 3, 1.0),
+                hot(64 << 10, 3, 1.2),
+                hot(1 << 20, 3, 1.0),
+                hot(128 << 20, 6, 1.0),
+            ],
+            herd_clients: 32,
+            herd_bytes: 512 << 20,
+            image: vec![16 << 20; 64],
+            image_connections: 8,
+        }
+    }
+
+    fn smoke() -> Self {
+        Self {
+            runs: 1,
+            hot: vec![Hot {
+                bytes: 1 << 10,
+                seconds: 1,
+                wanted: 0.0,
+            }],
+            herd_clients: 4,
+            herd_bytes: 4 << 20,
+            image: vec![1 << 20; 4],
+            image_connections: 2,
+        }
+    }
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    // Cargo says `--bench` when it benches and nothing when it tests.
+    let measures =
+        arguments.iter().any(|a| a == "--bench") && !arguments.contains(&"--test".into());
+    let runs = arguments.iter().position(|argument| argument == "--runs");
+    let runs = runs.map_or(5, |at| {
+        arguments[at + 1].parse().expect("--runs takes a number")
+    });
+    let scale = if measures {
+        Scale::full(runs)
+    } else {
+        Scale::smoke()
+    };
+    let chosen = ["hot", "herd", "cold"].into_iter();
+    let chosen: Vec<&str> = chosen
+        .filter(|name| arguments.iter().any(|a| a == name))
+        .collect();
+    let wants = |name| chosen.is_empty() || chosen.contains(&name);
+    if !measures {
+        println!("smoke run: the sizes are tiny and the figures mean nothing");
+    }
+    if wants("hot") {
+        hot(&scale);
+    }
+    if wants("herd") {
+        herd(&scale);
+    }
+    if wants("cold") {
+        cold(&scale);
+    }
+}
+
+// ---- hot: one blob, again and again ----
+
+/// Requests per CPU second of transship with one core, against nginx with one worker.
+fn hot(scale: &Scale) {
+    println!(
+        "\nhot: 64 keep-alive connections, server on core 0, wrk on core 1, {} runs",
+        scale.runs
+    );
+    let www = Www::new();
+    let origin = Nginx::origin(&www);
+    let peer = Nginx::peer(&www);
+    let ours = start(
+        Transship::options().cores(1).under(&["taskset", "-c", "0"]),
+        &origin,
+    );
+    for (index, hot) in scale.hot.iter().enumerate() {
+        let path = www.add(&Blob::seeded(hot.bytes as u64, hot.bytes));
+        fetch(ours.addr, &path, hot.bytes);
+        settle(&ours, index + 1);
+        let mut figures = Pair::default();
+        let mut p99 = Pair::default();
+        for _ in 0..scale.runs {
+            let (rate, latency) = wrk(ours.addr, &path, hot, ours.process.id());
+            figures.ours.push(rate);
+            p99.ours.push(latency);
+            let (rate, latency) = wrk(peer.addr, &path, hot, peer.process.id());
+            figures.theirs.push(rate);
+            p99.theirs.push(latency);
+        }
+        let title = format!("{} requests per CPU second", size(hot.bytes));
+        figures.print_ratio(&title, "nginx", hot.wanted);
+        p99.print("  p99 latency, ms", "nginx");
+    }
+}
+
+/// Runs wrk; returns requests per CPU second of the server, and the 99th percentile in ms.
+fn wrk(addr: SocketAddr, path: &str, hot: &Hot, server: u32) -> (f64, f64) {
+    let before = cpu_seconds(server);
+    let said = run(Command::new("taskset")
+        .args([
+            "-c",
+            "1",
+            "wrk",
+            "-t1",
+            "-c64",
+            "--latency",
+            "--timeout",
+            "60s",
+        ])
+        .args(["-d", &format!("{}s", hot.seconds)])
+        .arg(format!("http://{addr}{path}")));
+    let cpu = cpu_seconds(server) - before;
+    assert!(
+        !said.contains("Non-2xx") && !said.contains("Socket errors"),
+        "{said}"
+    );
+    let word = |before: &str| {
+        let line = said.lines().find(|line| line.contains(before));
+        line.unwrap_or_else(|| panic!("no {before:?} in {said}"))
+    };
+    let line = word(" requests in ");
+    // Of large blobs few requests end within a run: the bytes are the finer count.
+    let requests = if hot.bytes >= 1 << 20 {
+        let read = line.split(", ").nth(1).unwrap().trim_end_matches(" read");
+        with_unit(read) / hot.bytes as f64
+    } else {
+        line.trim().split(' ').next().unwrap().parse().unwrap()
+    };
+    let latency = word("99%").trim().trim_start_matches("99%").trim();
+    (requests / cpu.max(0.01), with_unit(latency))
+}
+
+/// Reads `1.5GB` as bytes and `1.5ms` as milliseconds.
+fn with_unit(text: &str) -> f64 {
+    let at = text.find(char::is_alphabetic).unwrap();
+    let (number, unit) = text.split_at(at);
+    let factor = match unit {
+        "us" => 0.001,
+        "ms" | "B" => 1.0,
+        "s" => 1000.0,
+        "m" => 60_000.0,
+        "KB" => 1024.0,
+        "MB" => 1024.0 * 1024.0,
+        "GB" => 1024.0 * 1024.0 * 1024.0,
+        "TB" => 1024.0 * 1024.0 * 1024.0 * 1024.0,
+        _ => panic!("unit of {text}"),
+    };
+    number.parse::<f64>().unwrap() * factor
+}
+
+/// User and system time of a process and all its descendants.
+fn cpu_seconds(root: u32) -> f64 {
+    /// `USER_HZ`, which Linux shows as 100 on every machine.
+    const TICKS: f64 = 100.0;
+    let mut stats: HashMap<u32, (u32, u64)> = HashMap::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else {
+            continue;
+        };
+        let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else {
+            continue;
+        };
+        // What follows the name, which alone may hold spaces: state, parent, … (proc(5)).
+        let (_, rest) = stat.rsplit_once(") ").unwrap();
+        let words: Vec<&str> = rest.split(' ').collect();
+        let ticks = words[11].parse::<u64>().unwrap() + words[12].parse::<u64>().unwrap();
+        stats.insert(pid, (words[1].parse().unwrap(), ticks));
+    }
+    let belongs = |mut pid: u32| {
+        while let Some((parent, _)) = stats.get(&pid) {
+            if pid == root {
+                return true;
+            }
+            pid = *parent;
+        }
+        false
+    };
+    let ticks: u64 = stats
+        .iter()
+        .filter(|(pid, _)| belongs(**pid))
+        .map(|(_, (_, ticks))| ticks)
+        .sum();
+    ticks as f64 / TICKS
+}
+
+// ---- herd: many clients, one cold blob ----
+
+/// Origin bytes per blob byte and the slowest first byte, ours and two peers'.
+fn herd(scale: &Scale) {
+    println!(
+        "\nherd: {} clients of one cold blob of {}, {} runs",
+        scale.herd_clients,
+        size(scale.herd_bytes),
+        scale.runs
+    );
+    let www = Www::new();
+    let origin = Nginx::origin(&www);
+    let path = www.add(&Blob::seeded(1, scale.herd_bytes));
+    let mut herds = ["transship", "nginx", "docker-registry"].map(Herd::of);
+    for _ in 0..scale.runs {
+        for herd in &mut herds {
+            let peer = Peer::start(herd.name, &origin);
+            let sent = origin.sent();
+            let (first, all) = stampede(peer.addr(), &path, scale);
+            peer.settle(scale.herd_bytes, &origin, sent);
+            let cost = (origin.sent() - sent) as f64 / scale.herd_bytes as f64;
+            herd.costs.push(cost);
+            herd.firsts.push(first);
+            herd.alls.push(all);
+        }
+    }
+    for herd in &herds {
+        println!(
+            "  {:16} origin bytes / blob bytes {}",
+            herd.name,
+            spread(&herd.costs)
+        );
+        println!(
+            "  {:16} slowest first byte, ms    {}",
+            "",
+            spread(&herd.firsts)
+        );
+        println!(
+            "  {:16} all have all, ms          {}",
+            "",
+            spread(&herd.alls)
+        );
+    }
+    let [ours, ..] = &herds;
+    verdict(
+        "origin bytes / blob bytes is 1.00",
+        ours.costs.iter().all(|&cost| is_one(cost)),
+    );
+    verdict(
+        "first byte within 100 ms for all",
+        max(&ours.firsts) <= 100.0,
+    );
+}
+
+/// What the runs of one cache showed.
+struct Herd {
+    name: &'static str,
+    costs: Vec<f64>,
+    firsts: Vec<f64>,
+    alls: Vec<f64>,
+}
+
+impl Herd {
+    fn of(name: &'static str) -> Self {
+        Self {
+            name,
+            costs: Vec::new(),
+            firsts: Vec::new(),
+            alls: Vec::new(),
+        }
+    }
+}
+
+fn is_one(ratio: f64) -> bool {
+    (ratio - 1.0).abs() < 1e-9
+}
+
+/// Lets all clients ask at once; returns the slowest first byte and the last byte of all, in ms.
+fn stampede(addr: SocketAddr, path: &str, scale: &Scale) -> (f64, f64) {
+    let mut clients: Vec<Client> = (0..scale.herd_clients)
+        .map(|_| Client::connect(addr))
+        .collect();
+    let start = Instant::now();
+    let firsts: Vec<f64> = std::thread::scope(|scope| {
+        let threads: Vec<_> = clients
+            .iter_mut()
+            .map(|client| {
+                scope.spawn(move || {
+                    client.ask("GET", path, &[]);
+                    let head = client.head();
+                    assert_eq!(head.length(), Some(scale.herd_bytes as u64));
+                    let mut first = None;
+                    let whole = client.body("GET", &head, |_| {
+                        first.get_or_insert_with(|| ms(start));
+                    });
+                    assert!(whole);
+                    first.unwrap()
+                })
+            })
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
+    });
+    (max(&firsts), ms(start))
+}
+
+// ---- cold: an image of many layers ----
+
+/// Time of a whole image, cold and hot, against docker-registry as a pull-through proxy.
+fn cold(scale: &Scale) {
+    println!(
+        "\nimage: {} × {} over {} connections, {} runs",
+        scale.image.len(),
+        size(scale.image[0]),
+        scale.image_connections,
+        scale.runs
+    );
+    let www = Www::new();
+    let origin = Nginx::origin(&www);
+    let paths: Vec<String> = (1u64..)
+        .zip(&scale.image)
+        .map(|(seed, &size)| www.add(&Blob::seeded(seed, size)))
+        .collect();
+    let bytes: usize = scale.image.iter().sum();
+    let (mut cold, mut hot) = (Pair::default(), Pair::default());
+    for _ in 0..scale.runs {
+        for name in ["transship", "docker-registry"] {
+            let peer = Peer::start(name, &origin);
+            let rate = |times: f64| bytes as f64 / 1e6 / (times / 1000.0);
+            let first = pull(peer.addr(), &paths, scale);
+            // Once more without the clock: the peer stores in the background.
+            pull(peer.addr(), &paths, scale);
+            let second = pull(peer.addr(), &paths, scale);
+            cold.push(name == "transship", rate(first));
+            hot.push(name == "transship", rate(second));
+        }
+    }
+    cold.print_ratio("cold, MB/s", "docker-registry", 2.0);
+    hot.print_ratio("hot, MB/s", "docker-registry", 4.0);
+}
+
+/// Fetches all paths, each connection taking the next one that nobody has; returns ms.
+fn pull(addr: SocketAddr, paths: &[String], scale: &Scale) -> f64 {
+    let next = AtomicUsize::new(0);
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..scale.image_connections {
+            scope.spawn(|| {
+                let mut client = Client::connect(addr);
+                while let Some(path) = paths.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    client.ask("GET", path, &[]);
+                    let head = client.head();
+                    assert_eq!(head.status, 200);
+                    assert!(client.body("GET", &head, |_| {}));
+                }
+            });
+        }
+    });
+    ms(start)
+}
+
+// ---- the parties ----
+
+/// Files as an origin serves them.
+struct Www {
+    dir: TempDir,
+}
+
+impl Www {
+    fn new() -> Self {
+        let dir = TempDir::new().unwrap();
+        fs::create_dir_all(dir.path().join("v2/test/image/blobs")).unwrap();
+        Self { dir }
+    }
+
+    fn add(&self, blob: &Blob) -> String {
+        let path = blob.path();
+        fs::write(self.dir.path().join(&path[1..]), &*blob.bytes).unwrap();
+        path
+    }
+}
+
+/// An nginx of our own.
+struct Nginx {
+    addr: SocketAddr,
+    process: Process,
+    log: PathBuf,
+    _dir: TempDir,
+}
+
+impl Nginx {
+    /// The origin: logs what it sends.
+    fn origin(www: &Www) -> Self {
+        let template = include_str!("peers/nginx-static.conf");
+        Self::start(template, |dir| {
+            let log = format!("{}/access.log bytes", dir.display());
+            vec![
+                ("@LOG@", log),
+                ("@WWW@", www.dir.path().display().to_string()),
+                ("@AFFINITY@", "auto".to_owned()),
+            ]
+        })
+    }
+
+    /// The peer of hot blobs: one worker on core 0, no log.
+    fn peer(www: &Www) -> Self {
+        let template = include_str!("peers/nginx-static.conf");
+        Self::start(template, |_| {
+            vec![
+                ("@LOG@", "off".to_owned()),
+                ("@WWW@", www.dir.path().display().to_string()),
+                ("@AFFINITY@", "01".to_owned()),
+            ]
+        })
+    }
+
+    fn cache(upstream: &Self) -> Self {
+        let template = include_str!("peers/nginx-cache.conf");
+        Self::start(template, |_| vec![("@UPSTREAM@", upstream.url())])
+    }
+
+    fn start(template: &str, values: impl Fn(&Path) -> Vec<(&'static str, String)>) -> Self {
+        let dir = TempDir::new().unwrap();
+        let host = support::registry::free_host();
+        let mut text = template.replace("@HOST@", &host);
+        text = text.replace("@DIR@", &dir.path().display().to_string());
+        for (name, value) in values(dir.path()) {
+            text = text.replace(name, &value);
+        }
+        let config = dir.path().join("nginx.conf");
+        fs::write(&config, text).unwrap();
+        let mut command = Command::new("nginx");
+        command
+            .args(["-g", "daemon off;", "-p"])
+            .arg(dir.path())
+            .arg("-c")
+            .arg(config);
+        let process = Process::start("nginx", &mut command);
+        let addr = host.parse().unwrap();
+        until("nginx listens", || {
+            std::net::TcpStream::connect(addr).is_ok()
+        });
+        Self {
+            addr,
+            process,
+            log: dir.path().join("access.log"),
+            _dir: dir,
+        }
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}", self.addr)
+    }
+
+    /// Body bytes of blobs in its log.
+    fn sent(&self) -> u64 {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let blobs = log.lines().filter(|line| line.contains("/blobs/"));
+        blobs
+            .map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
+            .sum()
+    }
+}
+
+/// One of the caches that are compared.
+enum Peer {
+    Transship(Box<Transship>),
+    Nginx(Nginx),
+    Registry(DockerRegistry),
+}
+
+impl Peer {
+    fn start(name: &str, origin: &Nginx) -> Self {
+        match name {
+            "transship" => Self::Transship(Box::new(start(Transship::options(), origin))),
+            "nginx" => Self::Nginx(Nginx::cache(origin)),
+            _ => Self::Registry(DockerRegistry::proxy(&origin.url())),
+        }
+    }
+
+    fn addr(&self) -> SocketAddr {
+        match self {
+            Self::Transship(transship) => transship.addr,
+            Self::Nginx(nginx) => nginx.addr,
+            Self::Registry(registry) => registry.host.parse().unwrap(),
+        }
+    }
+
+    /// Waits until the origin has logged what the peer asked of it.
+    fn settle(&self, bytes: usize, origin: &Nginx, sent: u64) {
+        if let Self::Transship(transship) = self {
+            settle(transship, 1);
+        }
+        until("the origin has logged the blob", || {
+            origin.sent() - sent >= bytes as u64
+        });
+    }
+}
+
+fn start(options: Options, origin: &Nginx) -> Transship {
+    options.upstream(origin.url()).start()
+}
+
+/// Waits until this many fills are committed.
+fn settle(transship: &Transship, fills: usize) {
+    let committed = [("outcome", "committed")];
+    transship.until_metric("transship_fills_total", &committed, fills as u64);
+}
+
+fn fetch(addr: SocketAddr, path: &str, bytes: usize) {
+    let reply = support::client::get(addr, path);
+    assert!(reply.whole && reply.body.len() == bytes, "{:?}", reply.head);
+}
+
+// ---- figures ----
+
+/// Figures of the same thing, ours and a peer's, in the order of the runs.
+#[derive(Default)]
+struct Pair {
+    ours: Vec<f64>,
+    theirs: Vec<f64>,
+}
+
+impl Pair {
+    fn push(&mut self, is_ours: bool, figure: f64) {
+        let side = if is_ours {
+            &mut self.ours
+        } else {
+            &mut self.theirs
+        };
+        side.push(figure);
+    }
+
+    fn print(&self, title: &str, peer: &str) {
+        println!("  {title}");
+        println!("    {:16} {}", "transship", spread(&self.ours));
+        println!("    {peer:16} {}", spread(&self.theirs));
+    }
+
+    /// Prints both and the ratio of each run to the peer's run beside it.
+    fn print_ratio(&self, title: &str, peer: &str, wanted: f64) {
+        self.print(title, peer);
+        let runs = self.ours.iter().zip(&self.theirs);
+        let ratios: Vec<f64> = runs.map(|(ours, theirs)| ours / theirs).collect();
+        println!("    {:16} {}", "ratio", spread(&ratios));
+        verdict(
+            &format!("ratio at least {wanted:.1}"),
+            median(&ratios) >= wanted,
+        );
+    }
+}
+
+fn verdict(what: &str, reached: bool) {
+    println!(
+        "    {} {what}",
+        if reached { "reached:" } else { "MISSED: " }
+    );
+}
+
+/// `min / median / max`.
+fn spread(figures: &[f64]) -> String {
+    let min = figures.iter().copied().fold(f64::INFINITY, f64::min);
+    let mut text = String::new();
+    for figure in [min, median(figures), max(figures)] {
+        let decimals = if figure < 100.0 { 2 } else { 0 };
+        write!(text, "{figure:>12.decimals$}").unwrap();
+    }
+    text
+}
+
+fn median(figures: &[f64]) -> f64 {
+    let mut sorted = figures.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[sorted.len() / 2]
+}
+
+fn max(figures: &[f64]) -> f64 {
+    figures.iter().copied().fold(0.0, f64::max)
+}
+
+fn ms(since: Instant) -> f64 {
+    since.elapsed().as_secs_f64() * 1000.0
+}
+
+fn size(bytes: usize) -> String {
+    if bytes >= 1 << 20 {
+        format!("{} MiB", bytes >> 20)
+    } else {
+        format!("{} KiB", bytes >> 10)
+    }
+}

@@ -1,0 +1,6 @@
+//! HTTP/1.1 and the registry API as clients speak them, over real sockets.
+
+mod api;
+mod conditions;
+mod connection;
+mod ranges;

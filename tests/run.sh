@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# Every check of transship, on a Debian 12 with Rust: run it from anywhere, as root for the
+# containerd test. What is missing is installed first; what cannot be had fails, nothing is skipped.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+step() { printf '\n== %s\n' "$*"; }
+
+# Program and the Debian package that has it.
+needed=(
+    cc:gcc
+    docker-registry:docker-registry
+    skopeo:skopeo
+    podman:podman
+    containerd:containerd
+    ctr:containerd
+    nginx:nginx-light
+    wrk:wrk
+    curl:curl
+    strace:strace
+    taskset:util-linux
+    systemd-analyze:systemd
+)
+
+missing_packages() {
+    local pair
+    for pair in "${needed[@]}"; do
+        command -v "${pair%%:*}" >/dev/null || echo "${pair##*:}"
+    done | sort -u
+}
+
+step "real parts: registries, clients, tools"
+export PATH="$PATH:/usr/sbin:/sbin"
+mapfile -t missing < <(missing_packages)
+if ((${#missing[@]})); then
+    if ((EUID != 0)); then
+        echo "missing, and only root can install them: ${missing[*]}" >&2
+        exit 1
+    fi
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -q
+    apt-get install -q -y --no-install-recommends "${missing[@]}"
+    mapfile -t missing < <(missing_packages)
+    if ((${#missing[@]})); then
+        echo "still missing after the installation: ${missing[*]}" >&2
+        exit 1
+    fi
+fi
+if ((EUID != 0)); then
+    echo "containerd unpacks images by mounting: run this as root" >&2
+    exit 1
+fi
+
+step "shell scripts"
+for script in tests/run.sh .ci/run; do
+    bash -n "$script"
+done
+
+step "systemd unit"
+units=$(mktemp -d)
+trap 'rm -rf "$units"' EXIT
+for unit in systemd/*.service; do
+    # The program is not installed where the unit expects it; all else is checked as it is.
+    sed -E 's#^(ExecStart(Pre)?)=/usr/bin/transship #\1=/bin/true #' "$unit" >"$units/${unit##*/}"
+    systemd-analyze verify --man=no --recursive-errors=no "$units/${unit##*/}"
+done
+
+step "format"
+cargo fmt --check
+
+step "lints"
+cargo clippy --locked --all-targets -- -D warnings
+
+step "benches, once and small"
+cargo test --locked --bench load
+
+step "tests: units, real parts, documentation"
+cargo test --locked
+
+step "all checks passed"

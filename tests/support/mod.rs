@@ -1,0 +1,96 @@
+//! What the tests stand on: processes, an origin that does as it is told, clients, content.
+
+pub mod blob;
+pub mod client;
+pub mod image;
+pub mod metrics;
+pub mod origin;
+pub mod process;
+pub mod pull;
+pub mod registry;
+pub mod transship;
+
+pub use blob::{Blob, assert_same};
+pub use client::{Client, Reply};
+pub use origin::{Gate, Origin, Plan};
+pub use process::{PATIENCE, until};
+pub use registry::DockerRegistry;
+pub use transship::Transship;
+
+/// A scripted origin and a transship before it.
+pub struct Rig {
+    pub transship: Transship,
+    pub origin: Origin,
+}
+
+impl Rig {
+    pub fn start() -> Self {
+        Self::with(Transship::options())
+    }
+
+    pub fn with(options: transship::Options) -> Self {
+        let origin = Origin::start();
+        let transship = options.upstream(origin.url()).start();
+        Self { transship, origin }
+    }
+
+    /// Puts a blob of this size into the store and returns it.
+    pub fn hit(&self, seed: u64, size: usize) -> Blob {
+        let blob = self.origin.make(seed, size);
+        let reply = self.transship.get(&blob.path());
+        assert!(reply.whole, "the fill: {:?}", reply.head);
+        self.expect_committed(1);
+        blob
+    }
+
+    /// Checks that this many fills, and no more, have been committed.
+    ///
+    /// A client may have its last byte before the counter has moved: the counter is waited for.
+    #[track_caller]
+    pub fn expect_committed(&self, fills: u64) {
+        self.transship
+            .until_metric("transship_fills_total", &[("outcome", "committed")], fills);
+        assert_eq!(self.committed(), fills);
+    }
+
+    fn committed(&self) -> u64 {
+        let metrics = self.transship.metrics();
+        metrics.sum("transship_fills_total", &[("outcome", "committed")])
+    }
+
+    /// Fills that ended in any other way.
+    pub fn failed(&self) -> u64 {
+        let metrics = self.transship.metrics();
+        metrics.sum("transship_fills_total", &[]) - self.committed()
+    }
+
+    /// Asks for a blob whose fill must fail: the client sees no complete body, nothing is kept.
+    #[track_caller]
+    pub fn expect_broken(&self, blob: &Blob) -> Reply {
+        let failed = self.failed();
+        let reply = self.transship.get(&blob.path());
+        // A fault that shows before the head is out may also be told outright.
+        let told = reply.status() == 502;
+        assert!(
+            told || !reply.whole,
+            "{} bytes came as whole",
+            reply.body.len()
+        );
+        until("the fill has failed", || self.failed() > failed);
+        assert!(
+            !self.transship.stores(&blob.digest),
+            "a broken fill is kept"
+        );
+        reply
+    }
+
+    /// Asks for a blob that must come whole and equal.
+    #[track_caller]
+    pub fn expect_blob(&self, blob: &Blob) -> Reply {
+        let reply = self.transship.get(&blob.path());
+        assert_eq!(reply.status(), 200, "{}", reply.text());
+        assert!(reply.whole, "only {} bytes came", reply.body.len());
+        assert_same(&reply.body, &blob.bytes);
+        reply
+    }
+}

@@ -1,0 +1,114 @@
+//! A connection of the origin: plain or TLS, closed cleanly or by a reset.
+
+use std::io::{self, BufRead as _, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::PrivateKeyDer;
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+
+/// A certificate for the loopback address, signed by an authority of its own.
+#[derive(Clone)]
+pub struct Tls {
+    /// The authority, in PEM: what `cas` has to name.
+    pub authority: String,
+    config: Arc<ServerConfig>,
+}
+
+impl Tls {
+    pub fn new() -> Self {
+        let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        // A name of its own: a leaf named like its issuer would count as self-signed.
+        let name = rcgen::DnType::CommonName;
+        params
+            .distinguished_name
+            .push(name, "authority of the tests");
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let ca_key = rcgen::KeyPair::generate().unwrap();
+        let authority = rcgen::CertifiedIssuer::self_signed(params, ca_key).unwrap();
+        let names = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
+        let leaf_key = rcgen::KeyPair::generate().unwrap();
+        let leaf = rcgen::CertificateParams::new(names)
+            .unwrap()
+            .signed_by(&leaf_key, &authority)
+            .unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![leaf.der().clone()],
+                PrivateKeyDer::try_from(leaf_key.serialize_der()).unwrap(),
+            )
+            .unwrap();
+        Self {
+            authority: authority.pem(),
+            config: Arc::new(config),
+        }
+    }
+}
+
+trait Stream: Read + Write {}
+impl<T: Read + Write> Stream for T {}
+
+pub(super) struct Wire {
+    stream: BufReader<Box<dyn Stream>>,
+    socket: TcpStream,
+    resets: bool,
+}
+
+impl Wire {
+    pub(super) fn new(socket: TcpStream, tls: Option<&Tls>) -> Self {
+        let kept = socket.try_clone().unwrap();
+        let stream: Box<dyn Stream> = match tls {
+            None => Box::new(socket),
+            Some(tls) => {
+                let session = ServerConnection::new(Arc::clone(&tls.config)).unwrap();
+                Box::new(StreamOwned::new(session, socket))
+            }
+        };
+        Self {
+            stream: BufReader::new(stream),
+            socket: kept,
+            resets: false,
+        }
+    }
+
+    /// Returns the next line without its end; `None` when the connection has ended.
+    pub(super) fn line(&mut self) -> Option<String> {
+        let mut line = Vec::new();
+        match self.stream.read_until(b'\n', &mut line) {
+            Ok(0) | Err(_) => None,
+            Ok(_) => {
+                let text = String::from_utf8(line).expect("a request head is text");
+                Some(text.trim_end_matches(['\r', '\n']).to_owned())
+            }
+        }
+    }
+
+    pub(super) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let stream = self.stream.get_mut();
+        stream.write_all(bytes)?;
+        stream.flush()
+    }
+
+    /// Makes the coming end a reset: it goes out when the last clone of the socket is dropped.
+    pub(super) fn reset(&mut self) {
+        self.resets = true;
+        let socket = socket2::SockRef::from(&self.socket);
+        let _ = socket.set_linger(Some(Duration::ZERO));
+    }
+
+    pub(super) fn peer(&self) -> io::Result<SocketAddr> {
+        self.socket.peer_addr()
+    }
+
+    /// Ends the connection: with FIN, or with RST if [`Self::reset`] was called.
+    pub(super) fn finish(self) {
+        if !self.resets {
+            let _ = self.socket.shutdown(Shutdown::Both);
+        }
+    }
+}

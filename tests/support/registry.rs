@@ -1,0 +1,86 @@
+//! Debian's docker-registry, as an origin or as a pull-through peer.
+
+use std::fs;
+use std::net::TcpListener;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use super::process::Process;
+
+/// A running registry with storage of its own.
+pub struct DockerRegistry {
+    /// `127.0.0.1:PORT`.
+    pub host: String,
+    pub process: Process,
+    _dir: TempDir,
+}
+
+impl DockerRegistry {
+    pub fn start() -> Self {
+        Self::start_with("")
+    }
+
+    /// A pull-through cache of another registry, which must be up already.
+    #[allow(dead_code, reason = "the peer of the benches")]
+    pub fn proxy(remote: &str) -> Self {
+        Self::start_with(&format!("proxy:\n  remoteurl: {remote}\n"))
+    }
+
+    fn start_with(more: &str) -> Self {
+        let dir = TempDir::new().unwrap();
+        let root = dir.path().join("registry");
+        // The registry cannot be asked for a free port: one is looked up, and lost to another
+        // process once in a while, so a failed start is tried again.
+        let mut failed = String::new();
+        for _ in 0..5 {
+            let host = free_host();
+            let yaml = format!(
+                "version: 0.1\nlog:\n  level: info\n  accesslog:\n    disabled: false\n\
+                 storage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\n\
+                 http:\n  addr: {host}\n  secret: test\n{more}",
+                root.display()
+            );
+            let path = dir.path().join("config.yml");
+            fs::write(&path, yaml).unwrap();
+            let mut command = Command::new("docker-registry");
+            let process = Process::start("docker-registry", command.arg("serve").arg(&path));
+            match process.line(|line| line.contains("listening on")) {
+                Ok(_) => {
+                    return Self {
+                        host,
+                        process,
+                        _dir: dir,
+                    };
+                }
+                Err(log) => failed = log,
+            }
+        }
+        panic!("docker-registry does not start:\n{failed}");
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.host)
+    }
+
+    /// How many GETs of blobs its access log tells of, and the bytes that they took.
+    pub fn blob_gets(&self) -> (usize, u64) {
+        let log = self.process.log();
+        let sizes = log.lines().filter_map(blob_get_size);
+        sizes.fold((0, 0), |(count, bytes), size| (count + 1, bytes + size))
+    }
+}
+
+/// `HOST - - [TIME] "GET /v2/NAME/blobs/DIGEST HTTP/1.1" 200 SIZE …`.
+fn blob_get_size(line: &str) -> Option<u64> {
+    let (_, rest) = line.split_once("\"GET /v2/")?;
+    let (path, rest) = rest.split_once(" HTTP/1.1\" ")?;
+    let mut words = rest.split(' ');
+    let status = words.next()?;
+    (path.contains("/blobs/") && status.starts_with("20")).then(|| words.next()?.parse().ok())?
+}
+
+pub fn free_host() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
+}
