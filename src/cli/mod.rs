@@ -1,9 +1,181 @@
-//! The command line.
+//! The command line: what the process was told, gathered into [`config::Sources`] and handed on.
+//!
+//! `transship serve [CONFIG]`, `transship check [CONFIG]`, and `transship CONFIG`, which is what the
+//! content cache's container was started with and means `serve CONFIG`.
+//!
+//! This is the only module that looks at the process's arguments, environment and user. Exit codes: 0 is
+//! well, 1 is a configuration that does not hold or a server that could not serve, 2 is a command line that
+//! makes no sense.
 
+mod args;
+mod check;
+pub mod log;
+mod serve;
+
+use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::Parser as _;
+
+use crate::config::{self, Effective, Sources};
+use crate::limits::CONFIG_BYTES_MAX;
+use args::{Arguments, Command};
+
 /// Runs the program with `args`, the first of which is its own name.
-pub fn run(_args: impl IntoIterator<Item = OsString>) -> ExitCode {
-    ExitCode::FAILURE
+pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(args::with_command(args)) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version go to standard output with 0, anything else to standard error with 2.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let (options, checking) = match arguments.command {
+        Command::Serve(options) => (options, false),
+        Command::Check(options) => (options, true),
+    };
+    let sources = match sources(options, environment()) {
+        Ok(sources) => sources,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "transship: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    if checking {
+        return check::run(&sources, &mut io::stdout().lock());
+    }
+    match effective(&sources) {
+        Ok(effective) => serve::serve(effective),
+        Err(failure) => {
+            let mut stderr = io::stderr().lock();
+            for problem in &failure.problems {
+                let _ = writeln!(stderr, "transship: error: {problem}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Returns what `sources` mean on this machine at this time.
+///
+/// # Errors
+///
+/// All that is wrong with the configuration, or with the files that it names.
+fn effective(sources: &Sources) -> Result<Effective, config::Failure> {
+    let mut effective = config::load(sources)?;
+    effective.lint(std::time::SystemTime::now())?;
+    Ok(effective)
+}
+
+/// Returns the environment. What is not UTF-8 gets replacement characters: no key takes such a value.
+fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .map(|(name, value)| {
+            let name = name.to_string_lossy().into_owned();
+            (name, value.to_string_lossy().into_owned())
+        })
+        .collect()
+}
+
+/// Returns all that the configuration is made from; the file is the one of the command line, else the one
+/// that the environment names, else none.
+///
+/// # Errors
+///
+/// One line for the operator when the file cannot be read.
+fn sources(options: args::Options, env: BTreeMap<String, String>) -> Result<Sources, String> {
+    let named = env
+        .get(config::PATH_VARIABLE)
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from);
+    let file = match options.config.clone().or(named) {
+        Some(path) => {
+            let text = read(&path)?;
+            Some((path, text))
+        }
+        None => None,
+    };
+    Ok(Sources {
+        file,
+        env,
+        flags: options.into_flags(),
+        is_root: rustix::process::geteuid().is_root(),
+    })
+}
+
+/// Returns the text of a configuration file. One that is too long is cut just above the bound, which the
+/// parser then refuses.
+fn read(path: &Path) -> Result<String, String> {
+    let shown = path.display();
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| {
+            let bound = u64::try_from(CONFIG_BYTES_MAX).unwrap_or(u64::MAX);
+            file.take(bound.saturating_add(1)).read_to_end(&mut bytes)
+        })
+        .map_err(|error| {
+            format!("{shown}: {error} (want a configuration file, or one of the commands serve and check)")
+        })?;
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        format!("{shown}: not a text file: byte {at} is not UTF-8")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(arguments: &[&str]) -> args::Options {
+        let arguments = ["transship"].iter().chain(arguments).map(OsString::from);
+        match Arguments::try_parse_from(args::with_command(arguments))
+            .unwrap()
+            .command
+        {
+            Command::Serve(options) | Command::Check(options) => options,
+        }
+    }
+
+    #[test]
+    fn the_environment_names_the_file_when_the_command_line_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, two) = (folder.path().join("1.yml"), folder.path().join("2.yml"));
+        std::fs::write(&one, "one").unwrap();
+        std::fs::write(&two, "two").unwrap();
+        let env = BTreeMap::from([(config::PATH_VARIABLE.to_owned(), two.display().to_string())]);
+        let from_env = sources(options(&["serve"]), env.clone()).unwrap();
+        assert_eq!(from_env.file.unwrap().1, "two");
+        let from_line = sources(options(&[&one.display().to_string()]), env).unwrap();
+        assert_eq!(from_line.file.unwrap().1, "one");
+        assert!(
+            sources(options(&["serve"]), BTreeMap::new())
+                .unwrap()
+                .file
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_told_in_one_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let binary = folder.path().join("binary");
+        std::fs::write(&binary, b"version: \xff").unwrap();
+        for (path, told) in [
+            (folder.path().join("none"), "No such file"),
+            (folder.path().to_owned(), "Is a directory"),
+            (binary, "byte 9 is not UTF-8"),
+        ] {
+            let said = read(&path).unwrap_err();
+            assert!(said.contains(told) && !said.contains('\n'), "{said}");
+        }
+        assert!(
+            read(Path::new("/dev/zero")).is_ok(),
+            "endless files are cut"
+        );
+    }
 }

@@ -10,7 +10,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::admin::Admin;
-use crate::config::Settings;
+use crate::config::{Effective, Settings};
 use crate::fill::Fills;
 use crate::metrics::Metrics;
 use crate::rt::{self, Cores, Tier};
@@ -25,8 +25,12 @@ const FORCE_EPOLL: &str = "MONOIO_FORCE_LEGACY_DRIVER";
 const SINK_THREADS_MIN: usize = 2;
 
 /// Serves until SIGTERM or SIGINT, then drains.
-pub(super) fn serve(settings: Settings) -> ExitCode {
-    match run(settings) {
+pub(super) fn serve(effective: Effective) -> ExitCode {
+    super::log::init(&effective.settings.log);
+    for warning in &effective.warnings {
+        tracing::warn!("{warning}");
+    }
+    match run(effective.settings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
