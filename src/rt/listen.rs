@@ -24,9 +24,14 @@ pub fn bind(addr: ListenAddr, count: usize) -> io::Result<(Vec<StdListener>, Soc
         },
         outcome => outcome?,
     };
-    let bound = probe.local_addr()?.as_socket().ok_or(io::ErrorKind::AddrNotAvailable)?;
+    let bound = probe
+        .local_addr()?
+        .as_socket()
+        .ok_or(io::ErrorKind::AddrNotAvailable)?;
     drop(probe);
-    let listeners = (0..count).map(|_| bind_one(bound)).collect::<io::Result<_>>()?;
+    let listeners = (0..count)
+        .map(|_| bind_one(bound))
+        .collect::<io::Result<_>>()?;
     Ok((listeners, bound))
 }
 
