@@ -73,6 +73,12 @@ impl Socket {
         self.deadline.expired()
     }
 
+    /// Says whether it is open and nothing has arrived that was not received. Costs a system call.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        !self.expired() && sys::is_quiet(self.fd())
+    }
+
     /// Receives into the spare capacity of `buf`, after what it holds. 0 means that the peer is done.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
 
 use rustix::io::{FdFlags, fcntl_setfd};
-use rustix::net::{SendFlags, Shutdown};
+use rustix::net::{RecvFlags, SendFlags, Shutdown};
 
 /// Borrows a descriptor for the length of one call.
 ///
@@ -67,4 +67,12 @@ pub(super) fn is_in_memory(file: &File, offset: u64) -> bool {
     let mut parts = [io::IoSliceMut::new(&mut byte)];
     let read = rustix::io::preadv2(file, &mut parts, offset, rustix::io::ReadWriteFlags::NOWAIT);
     read != Err(rustix::io::Errno::AGAIN)
+}
+
+/// Says whether nothing has arrived: no bytes, no end, no error. Takes nothing, does not wait.
+pub(super) fn is_quiet(fd: RawFd) -> bool {
+    let mut byte = [0];
+    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    let received = rustix::net::recv(borrow(fd), &mut byte, flags);
+    matches!(received, Err(rustix::io::Errno::AGAIN))
 }

@@ -55,6 +55,15 @@ impl TlsSocket {
         &self.socket
     }
 
+    /// As [`Socket::is_quiet`], with nothing left to decrypt or to hand out either.
+    #[must_use]
+    pub fn is_quiet(&mut self) -> bool {
+        let state = self.tls.process_new_packets();
+        let is_empty = state
+            .is_ok_and(|state| state.plaintext_bytes_to_read() == 0 && !state.peer_has_closed());
+        is_empty && self.taken == self.received.len() && self.socket.is_quiet()
+    }
+
     /// As [`Socket::recv`]. A peer that leaves without `close_notify` is an `UnexpectedEof`, so that a
     /// cut cannot pass for an end (RFC 8446 §6.1).
     ///

@@ -1,0 +1,138 @@
+//! Why a next hop gave no answer, sorted by whose fault it is.
+
+use std::fmt;
+use std::io;
+
+use super::trust;
+
+/// What was being waited for when time ran out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Name resolution, TCP and TLS handshakes.
+    Connect,
+    /// The response head.
+    Head,
+    /// The next byte of a body.
+    Body,
+}
+
+/// Why a request got no answer, or its body no end.
+///
+/// Hosts are named as in a URL, with their port where it is not the scheme's. No variant holds a
+/// token, a password or a query.
+#[derive(Debug)]
+pub enum Error {
+    /// The caller's request cannot be put on the wire. Our fault.
+    Request(&'static str),
+    /// No address took the connection, or it broke before the response head.
+    Unreachable {
+        /// Where to.
+        host: String,
+        /// What the kernel or the resolver says.
+        source: io::Error,
+    },
+    /// The next hop took longer than the operator allows.
+    TimedOut {
+        /// Who.
+        host: String,
+        /// What was waited for.
+        phase: Phase,
+    },
+    /// No TLS session: a certificate that is not trusted, or not TLS at all.
+    Tls {
+        /// With whom.
+        host: String,
+        /// What rustls says.
+        source: io::Error,
+    },
+    /// What came is not HTTP/1.1, or could be read in two ways.
+    Protocol {
+        /// From whom.
+        host: String,
+        /// What was wrong.
+        what: &'static str,
+    },
+    /// The body ended before its framing says.
+    Truncated {
+        /// From whom.
+        host: String,
+        /// What the socket says, where it says more than that the peer has left.
+        source: Option<io::Error>,
+    },
+    /// The body is larger than the caller takes.
+    TooLarge {
+        /// From whom.
+        host: String,
+        /// The bound, in bytes.
+        max_bytes: usize,
+    },
+    /// A redirect that is not followed.
+    Redirect {
+        /// Who sent it.
+        host: String,
+        /// Why it is not followed.
+        why: &'static str,
+    },
+    /// A token realm that is not asked. The next hop's fault, or the operator's to allow.
+    Realm {
+        /// The next hop whose challenge names it.
+        host: String,
+        /// The realm, without its query.
+        realm: String,
+        /// Why it is not asked.
+        why: &'static str,
+    },
+    /// A token realm that gave no usable token.
+    Token {
+        /// The realm, without its query.
+        realm: String,
+        /// What it did instead.
+        why: String,
+    },
+}
+
+impl Error {
+    /// Says whether time ran out, which a gateway answers with 504 instead of 502 (RFC 9110 §15.6.5).
+    #[must_use]
+    pub const fn is_timeout(&self) -> bool {
+        matches!(self, Self::TimedOut { .. })
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Request(what) => write!(f, "the request cannot be sent: {what}"),
+            Self::Unreachable { host, source } => write!(f, "{host} cannot be reached: {source}"),
+            Self::TimedOut { host, phase } => match phase {
+                Phase::Connect => write!(f, "{host} did not take the connection in time"),
+                Phase::Head => write!(f, "{host} did not answer in time"),
+                Phase::Body => write!(f, "{host} stopped sending"),
+            },
+            Self::Tls { host, source } => f.write_str(&trust::explain(host, source)),
+            Self::Protocol { host, what } => write!(f, "{host} broke the protocol: {what}"),
+            Self::Truncated { host, source } => match source {
+                Some(source) => write!(f, "{host} broke off in the body: {source}"),
+                None => write!(f, "{host} ended the body early"),
+            },
+            Self::TooLarge { host, max_bytes } => {
+                write!(f, "{host} sent more than {max_bytes} bytes")
+            }
+            Self::Redirect { host, why } => write!(f, "redirect of {host} refused: {why}"),
+            Self::Realm { host, realm, why } => {
+                write!(f, "{host} asks for a token of {realm}: {why}")
+            }
+            Self::Token { realm, why } => write!(f, "no token from {realm}: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Unreachable { source, .. } | Self::Tls { source, .. } => Some(source),
+            Self::Truncated { source, .. } => source.as_ref().map(|source| source as _),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! What is asked of a next hop, and how it looks on the wire.
+
+use url::{Position, Url};
+
+use super::authorization::Authorization;
+use super::error::Error;
+use super::place::authority;
+use crate::http::grammar::{is_target, is_value};
+
+/// Methods that a pull needs; both may be repeated without harm (RFC 9110 §9.2.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// Head and body.
+    Get,
+    /// Head alone.
+    Head,
+}
+
+/// A request to whichever next hop answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// GET or HEAD.
+    pub method: Method,
+    /// Path and query, from the hop's base path on: begins with `/`, already percent-encoded.
+    pub path: String,
+    /// The repository that a token is asked for, if it comes to that.
+    pub repository: Option<String>,
+    /// Value of `Accept`; anything where not given.
+    pub accept: Option<String>,
+    /// Value of `If-None-Match`.
+    pub if_none_match: Option<String>,
+    /// First byte, and last byte or the end, as in `Range: bytes=first-last`.
+    pub range: Option<(u64, Option<u64>)>,
+}
+
+impl Request {
+    /// Returns a GET of `path` without any conditions.
+    #[must_use]
+    pub const fn get(path: String) -> Self {
+        Self {
+            method: Method::Get,
+            path,
+            repository: None,
+            accept: None,
+            if_none_match: None,
+            range: None,
+        }
+    }
+
+    /// Returns the scope of a token that permits this request and no more; empty where none is needed.
+    ///
+    /// Source: distribution, spec/auth/scope.md.
+    pub(super) fn scope(&self) -> String {
+        let scope = |name| format!("repository:{name}:pull");
+        self.repository.as_ref().map_or_else(String::new, scope)
+    }
+
+    /// Returns where the request goes at the hop `base`.
+    ///
+    /// # Errors
+    /// `Request` when a value could change the shape of the request, or the path would climb.
+    pub(super) fn address(&self, base: &Url) -> Result<Url, Error> {
+        let values = [&self.accept, &self.if_none_match];
+        if !values.into_iter().flatten().all(|v| is_value(v.as_bytes())) {
+            return Err(Error::Request("a field value with control characters"));
+        }
+        if !self.path.starts_with('/') || !is_target(self.path.as_bytes()) {
+            return Err(Error::Request("not a path"));
+        }
+        let prefix = base.as_str().trim_end_matches('/');
+        let url = Url::parse(&format!("{prefix}{}", self.path))
+            .map_err(|_| Error::Request("not a path"))?;
+        let path = self.path.split('?').next().unwrap_or_default();
+        // Parsing takes out dot segments, in all their spellings.
+        if !url.path().ends_with(path) {
+            return Err(Error::Request("a path with dot segments"));
+        }
+        Ok(url)
+    }
+
+    /// Returns the request head for `url`. Values were looked at by [`Request::address`].
+    pub(super) fn head(&self, url: &Url, authorization: Option<&Authorization>) -> Vec<u8> {
+        let method = match self.method {
+            Method::Get => "GET",
+            Method::Head => "HEAD",
+        };
+        let mut head = format!(
+            "{method} {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: transship/{}\r\nAccept: {}\r\n\
+             Accept-Encoding: identity\r\n",
+            &url[Position::BeforePath..Position::AfterQuery],
+            authority(url),
+            env!("CARGO_PKG_VERSION"),
+            self.accept.as_deref().unwrap_or("*/*"),
+        );
+        let mut field = |name: &str, value: &str| {
+            for part in [name, ": ", value, "\r\n"] {
+                head.push_str(part);
+            }
+        };
+        if let Some(tags) = &self.if_none_match {
+            field("If-None-Match", tags);
+        }
+        match self.range {
+            Some((first, Some(last))) => field("Range", &format!("bytes={first}-{last}")),
+            Some((first, None)) => field("Range", &format!("bytes={first}-")),
+            None => {}
+        }
+        if let Some(authorization) = authorization {
+            field("Authorization", authorization.expose());
+        }
+        head.push_str("\r\n");
+        head.into_bytes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_says_what_was_asked() {
+        let request = Request {
+            accept: Some("a/b, c/d".to_owned()),
+            if_none_match: Some("\"x\"".to_owned()),
+            range: Some((5, None)),
+            ..Request::get("/v2/a/blobs/x?ns=y".to_owned())
+        };
+        let base = Url::parse("http://h.example:5000/base/").unwrap();
+        let url = request.address(&base).unwrap();
+        let head = String::from_utf8(request.head(&url, None)).unwrap();
+        let version = env!("CARGO_PKG_VERSION");
+        assert_eq!(
+            head,
+            format!(
+                "GET /base/v2/a/blobs/x?ns=y HTTP/1.1\r\nHost: h.example:5000\r\n\
+                 User-Agent: transship/{version}\r\nAccept: a/b, c/d\r\n\
+                 Accept-Encoding: identity\r\nIf-None-Match: \"x\"\r\nRange: bytes=5-\r\n\r\n"
+            )
+        );
+    }
+
+    #[test]
+    fn what_would_change_the_requests_shape_is_refused() {
+        let base = Url::parse("http://h.example/base").unwrap();
+        for path in [
+            "",
+            "v2/",
+            "/a b",
+            "/a\r\nX: y",
+            "/../x",
+            "/v2/%2e%2e/%2E./x",
+            "/v2/./x",
+            "/a#b",
+            "/a\\b",
+        ] {
+            let refused = Request::get(path.to_owned()).address(&base);
+            assert!(matches!(refused, Err(Error::Request(_))), "{path:?}");
+        }
+        let request = Request {
+            accept: Some("a\r\nX: y".to_owned()),
+            ..Request::get("/v2/".to_owned())
+        };
+        assert!(request.address(&base).is_err());
+    }
+}
