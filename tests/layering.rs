@@ -1,6 +1,9 @@
 //! Holds the code against the drawing in ARCHITECTURE.md: which module may use which.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot read its sources has failed")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot read its sources has failed"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};

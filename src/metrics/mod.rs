@@ -67,7 +67,7 @@ impl CacheUse {
     pub const fn cache_status(self) -> &'static str {
         match self {
             Self::Hit => "transship; hit",
-            Self::Miss => "transship; fwd=uri-miss; stored",
+            Self::Miss => "transship; fwd=uri-miss",
             Self::Collapsed => "transship; fwd=uri-miss; collapsed",
             Self::Bypass => "transship; fwd=bypass",
         }

@@ -11,7 +11,7 @@ use super::reply::{Reply, Status};
 use crate::digest::Digest;
 use crate::fill::Fill;
 use crate::http::response::Connection;
-use crate::http::{Boundary, Framing, Multipart, Ranges, Request, if_range_matches, range};
+use crate::http::{Boundary, Framing, Method, Multipart, Ranges, Request, if_range_matches, range};
 use crate::metrics::CacheUse;
 use crate::registry::{Code, media_type};
 
@@ -58,11 +58,14 @@ pub(super) enum Plan {
 }
 
 impl Plan {
-    /// Reads `Range` and `If-Range` against a blob (RFC 9110 §13.1.5, §14.2).
+    /// Reads `Range` and `If-Range` against a blob (RFC 9110 §13.1.5, §14.2); both mean GET only.
     pub(super) fn of(request: &Request<'_>, source: &Source, etag: &str) -> Self {
         let (Some(value), Some(size_bytes)) = (request.range, source.size_bytes()) else {
             return Self::Whole;
         };
+        if request.method != Method::Get {
+            return Self::Whole;
+        }
         if request
             .if_range
             .is_some_and(|condition| !if_range_matches(condition, etag.as_bytes()))

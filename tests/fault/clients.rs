@@ -39,7 +39,7 @@ fn a_follower_survives_the_leaders_client() {
     gate.reached();
     let mut follower = rig.transship.client();
     follower.ask("GET", &blob.path(), &[]);
-    assert_eq!(follower.head().cache(), "collapsed");
+    assert_eq!(follower.head().cache(), "fwd=uri-miss; collapsed");
     drop(leader);
     gate.open();
     assert_same(&follower.exactly(SIZE), &blob.bytes);
@@ -62,7 +62,7 @@ fn a_follower_that_joins_late_gets_the_blob_from_its_first_byte() {
         .until_metric("transship_upstream_bytes_total", &[], SIZE as u64 / 2);
     let mut follower = rig.transship.client();
     follower.ask("GET", &blob.path(), &[]);
-    assert_eq!(follower.head().cache(), "collapsed");
+    assert_eq!(follower.head().cache(), "fwd=uri-miss; collapsed");
     // It is served from the prefix while the origin stands still.
     let early = follower.exactly(SIZE / 4);
     assert_same(&early, &blob.bytes[..SIZE / 4]);

@@ -91,10 +91,10 @@ fn a_redirect_to_another_host_is_followed_without_credentials() {
     assert_eq!(seen.len(), 1);
     assert_eq!(seen[0].target, "/cdn/data?verify=abc");
     assert_eq!(seen[0].field("authorization"), None);
-    assert_eq!(
-        origin.sent(&blob.path()),
-        44,
-        "only the redirect's own body"
+    let sent = origin.sent(&blob.path());
+    assert!(
+        sent < 1000,
+        "only refusals and the redirect have bodies, not {sent} bytes"
     );
     let hit = transship.get(&blob.path());
     assert_eq!(hit.cache(), "hit");

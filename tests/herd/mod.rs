@@ -22,7 +22,9 @@ fn sixty_four_clients_of_a_cold_256_mib_blob_cost_the_origin_one() {
     let heads: Vec<_> = clients.iter_mut().map(Client::head).collect();
     let leaders = heads.iter().filter(|head| head.cache() == "fwd=uri-miss");
     assert_eq!(leaders.count(), 1);
-    let followers = heads.iter().filter(|head| head.cache() == "collapsed");
+    let followers = heads
+        .iter()
+        .filter(|head| head.cache() == "fwd=uri-miss; collapsed");
     assert_eq!(followers.count(), CLIENTS - 1);
     gate.open();
     std::thread::scope(|scope| {
