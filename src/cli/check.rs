@@ -2,14 +2,18 @@
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::SystemTime;
 
-use super::effective;
-use crate::config::{Remark, Sources, Value};
+use crate::config::{self, Remark, Sources, Value};
 
 /// Prints what `sources` mean to `out`; 0 if a server would start with them, 1 if not.
 pub(super) fn run(sources: &Sources, out: &mut impl Write) -> ExitCode {
-    let (values, warnings, problems) = match effective(sources) {
-        Ok(effective) => (effective.values, effective.warnings, Vec::new()),
+    let (values, warnings, problems) = match config::load(sources) {
+        Ok(mut effective) => {
+            let linted = effective.lint(SystemTime::now());
+            let problems = linted.map_or_else(|failure| failure.problems, |()| Vec::new());
+            (effective.values, effective.warnings, problems)
+        }
         Err(failure) => (Vec::new(), failure.warnings, failure.problems),
     };
     // A reader that has gone changes nothing about the answer.
@@ -149,5 +153,16 @@ mod tests {
             "{out}"
         );
         assert!(out.ends_with("The configuration has 2 errors.\n"), "{out}");
+
+        let (code, out) = check("version: 0.1\n", "/dev/null/below");
+        assert_eq!(code, ExitCode::FAILURE);
+        assert!(
+            out.starts_with("KEY "),
+            "values are shown along with what files lack: {out}"
+        );
+        assert!(
+            out.contains("error: flag --storage: storage.filesystem.rootdirectory"),
+            "{out}"
+        );
     }
 }

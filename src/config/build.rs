@@ -31,6 +31,9 @@ pub(super) fn build(reader: &mut Reader, tree: &Node, inputs: &Inputs<'_>) -> Op
     let server = server(reader, &root, &mut files);
     let admin = admin(reader, &root);
     let cores = reader.integer(&root.find("transship.cores"));
+    if cores == Some(None) {
+        reader.row("transship.cores", "all", Origin::Default);
+    }
     let upstream = upstream(reader, &root, upstreams, &mut files);
     let (root, root_origin) = store_root?;
     let (upstream, hop_origins, blob_ttl) = upstream?;
@@ -236,6 +239,7 @@ fn tls(reader: &mut Reader, root: &Spot<'_>, files: &mut Vec<FileUse>) -> Option
                     .problem(&cas_spot.origin(), &cas_spot.shown, text);
                 return None;
             }
+            reader.row("http.tls", "off", Origin::Default);
             return Some(None);
         }
         (Some(certificate), Some(key)) => (certificate, key),

@@ -55,8 +55,8 @@ use crate::{admin, server, store, upstream};
 /// The variable that names the configuration file when the command line does not.
 pub const PATH_VARIABLE: &str = env::PATH_VARIABLE;
 
-/// All that a configuration is made from.
-#[derive(Clone, Debug, Default)]
+/// All that a configuration is made from. Not `Debug`: it holds every secret there is.
+#[derive(Clone, Default)]
 pub struct Sources {
     /// The configuration file's path and text, if there is one.
     pub file: Option<(PathBuf, String)>,

@@ -187,9 +187,12 @@ pub(super) fn parse(text: &str, source: &Source) -> Result<Node, Box<Remark>> {
         })
 }
 
-/// Returns the first line of `told`, control characters replaced: parser messages may repeat input.
+/// Returns what the parser said as one line: without the place, which the remark has, without its advice to
+/// programmers, and without control characters, as it may repeat a key of the input.
 fn one_line(told: &str) -> String {
     let line = told.lines().next().unwrap_or_default();
+    let line = line.rfind(" at line ").map_or(line, |place| &line[..place]);
+    let line = line.replace(", set DuplicateKeyPolicy in Options if acceptable", "");
     line.chars()
         .map(|c| if c.is_control() { ' ' } else { c })
         .take(200)

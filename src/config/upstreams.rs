@@ -82,6 +82,9 @@ pub(super) fn read<'a>(
     if hops.is_empty() {
         hops.push(docker_hub(reader)?);
     }
+    if blob_ttl == Some(None) && root.find("proxy.ttl").node().is_none() {
+        reader.row("blobttl", "never", Origin::Default);
+    }
     Some(Upstreams {
         hops: without_duplicates(reader, hops),
         cas: cas?,

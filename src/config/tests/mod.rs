@@ -54,6 +54,67 @@ fn downstream(options: &str) -> String {
 
 const V: &str = "version: 0.1\n";
 
+#[test]
+fn hostile_files_are_read_or_refused_in_bounded_time() {
+    let megabyte = 1024 * 1024;
+    let unknown: String = (0..60_000).map(|i| format!("key{i}: 1\n")).collect();
+    let anchors: String = (0..20_000).map(|i| format!("a{i}: &a{i} x\n")).collect();
+    for text in [
+        "[".repeat(megabyte),
+        "{".repeat(megabyte),
+        "- ".repeat(megabyte / 2),
+        "? ".repeat(megabyte / 2),
+        "a: ".repeat(megabyte / 3),
+        "a".repeat(megabyte),
+        format!(
+            "{V}log: {{fields: {{a: \"{}\"}}}}",
+            "\\n".repeat(megabyte / 3)
+        ),
+        format!(
+            "{V}proxy: {{remoteurl: \"https://{}\"}}",
+            "a.".repeat(megabyte / 3)
+        ),
+        format!("{V}proxy: {{ttl: {}h}}", "9".repeat(megabyte / 2)),
+        format!("{V}proxy: {{ttl: {}}}", "1h".repeat(megabyte / 3)),
+        format!("{V}{unknown}"),
+        format!("{V}transship:\n {}", unknown.replace('\n', "\n ")),
+        anchors,
+        "&".repeat(megabyte),
+        "\n".repeat(megabyte),
+        "#\n".repeat(megabyte / 2),
+        "!!".repeat(megabyte / 2),
+        "'".repeat(megabyte - 1),
+    ] {
+        let start = std::time::Instant::now();
+        let _ = load(&sources(&text));
+        assert!(start.elapsed().as_secs() < 60, "{}", &text[..20]);
+    }
+}
+
+#[test]
+fn yaml_that_cannot_be_parsed_is_told_without_what_it_holds() {
+    for text in [
+        "version: 0.1\nproxy: {password: \"hunter2",
+        "version: 0.1\nproxy:\n  password: 'hunter2\n  username: x\n",
+        "version: 0.1\nproxy: {password: hunter2: x}\n",
+        "version: 0.1\nproxy:\n  password: hunter2\n  password: hunter2\n",
+        "version: 0.1\nproxy:\n  password: *hunter2\n",
+        "version: 0.1\nproxy:\n  password: @hunter2\n",
+        "version: 0.1\nproxy:\n  password: %hunter2\n",
+        "version: 0.1\nproxy:\n  password: !!int hunter2\n",
+        "version: 0.1\nproxy:\n  password: !!binary hunter2*\n",
+        "version: 0.1\nproxy:\n  password: \"hunter2\\q\"\n",
+        "version: 0.1\nproxy:\n password: hunter2\n\tx: y\n",
+    ] {
+        let said = match load(&sources(text)) {
+            Ok(_) => continue,
+            Err(failure) => failure.to_string(),
+        };
+        assert!(!said.contains("hunter2"), "{said}");
+        assert!(said.starts_with("config.yml:"), "{said}");
+    }
+}
+
 proptest! {
     #[test]
     fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {

@@ -183,7 +183,16 @@ fn the_version_is_required_and_must_be_known() {
     assert!(refused("").contains("version: missing"));
     assert!(refused("version: 0.2\n").contains("\"0.2\" is not accepted: want 0.1"));
     assert!(refused("- version\n").contains("want a map that begins with version: 0.1"));
-    loaded("version: '0.1'\n");
+    for text in [
+        "version: '0.1'\n",
+        "---\nversion: 0.1\n",
+        "---\nversion: 0.1\n...\n",
+        "\u{feff}version: 0.1\n",
+        "version: 0.1\r\nhttp:\r\n  addr: :80\r\n",
+        "{version: 0.1}",
+    ] {
+        loaded(text);
+    }
 }
 
 #[test]
