@@ -220,6 +220,10 @@ async fn send_chunked(exchange: &mut Exchange, source: &Source, connection: Conn
     let Source::Filling { fill, .. } = source else {
         return Next::Abort;
     };
+    // The head goes out before anything is waited for.
+    if let Err(next) = send_piece(exchange, source, 0..0).await {
+        return next;
+    }
     let mut cursor = 0;
     loop {
         exchange.transport.socket().clear_deadline();
