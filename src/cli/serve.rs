@@ -91,7 +91,7 @@ fn processors() -> usize {
 fn raise_open_files() -> usize {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
-    if let Err(error) = setrlimit(Resource::Nofile, limit.clone()) {
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
         tracing::warn!(%error, "the limit on open files stays as it was");
         limit = getrlimit(Resource::Nofile);
     }
