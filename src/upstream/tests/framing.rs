@@ -118,6 +118,24 @@ fn what_could_be_read_in_two_ways_is_refused() {
     assert!(matches!(outcome, Err(Error::Protocol { .. })));
 }
 
+/// What lies behind broken framing is nothing that can be named.
+#[test]
+fn a_broken_body_gives_nothing_more() {
+    let server = always("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\nabcdef");
+    let options = plain(&server);
+    let outcomes = on_core(move || async move {
+        let upstream = Upstream::new(options).unwrap();
+        let mut response = upstream.send(&blob()).await.unwrap();
+        let (first, buf) = response.read(Vec::with_capacity(4)).await;
+        let (second, buf) = response.read(buf).await;
+        (first, second, buf.len())
+    });
+    assert!(matches!(
+        outcomes,
+        (Err(Error::Protocol { .. }), Err(Error::Truncated { .. }), 0)
+    ));
+}
+
 /// A head without end, or with interim heads without end, would hold memory and a core.
 #[test]
 fn heads_are_bounded() {
