@@ -154,6 +154,7 @@ impl Response {
                 Err(error) => {
                     self.body = Body::Broken;
                     self.connection = None;
+                    self.taken = self.pending.len();
                     buf.truncate(start);
                     return (Err(error), buf);
                 }
