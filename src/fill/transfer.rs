@@ -110,8 +110,9 @@ fn check(response: &Response) -> Result<(), Failure> {
     }
 }
 
-/// Receives into `chunk` until it is full, the body ends, or the sink has nothing else to do. Returns
-/// it and whether the body has ended.
+/// Receives into `chunk` until it is full, the body ends, or nothing more is at hand while the sink has
+/// nothing to do: followers get bytes as they come, and a fast next hop is written in large pieces,
+/// which the page cache keeps in large folios. Returns the chunk and whether the body has ended.
 async fn receive(
     response: &mut Response,
     mut chunk: Vec<u8>,
@@ -126,7 +127,7 @@ async fn receive(
         if count == 0 {
             return Ok((chunk, true));
         }
-        if sink.is_hungry() && chunk.len() < chunk.capacity() {
+        if sink.is_hungry() && !response.has_more() {
             break;
         }
     }

@@ -31,9 +31,9 @@ pub const REDIRECTS_MAX: usize = 10;
 /// Bytes of a fill's tail withheld until the digest is equal.
 pub const WITHHELD_BYTES: u64 = 64 * 1024;
 /// Bytes given to one `sendfile`, so that no blob holds a core for long.
-pub const SEND_SLICE_BYTES: usize = 256 * 1024;
+pub const SEND_SLICE_BYTES: usize = 1024 * 1024;
 /// Bytes that one connection may send before the others of its core get their turn.
-pub const SEND_TURN_BYTES: usize = 1024 * 1024;
+pub const SEND_TURN_BYTES: usize = 2 * 1024 * 1024;
 /// Size of one chunk on its way from the next hop to disk, in bytes.
 pub const FILL_CHUNK_BYTES: usize = 256 * 1024;
 /// Chunks of one fill on their way to disk at once: bounds memory, and slows the next hop's

@@ -162,6 +162,17 @@ impl Response {
         }
     }
 
+    /// Says whether [`Response::read`] would return at once. Costs a system call, unless bytes came
+    /// with the head.
+    pub fn has_more(&mut self) -> bool {
+        let is_pending = self.taken < self.pending.len();
+        is_pending
+            || self
+                .connection
+                .as_mut()
+                .is_none_or(|connection| !connection.is_quiet())
+    }
+
     /// Returns the whole body. Allocates as bytes come, not as announced.
     ///
     /// # Errors

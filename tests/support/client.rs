@@ -129,6 +129,27 @@ impl Client {
         got
     }
 
+    /// Lets the kernel throw away a body that has a length (`MSG_TRUNC`, tcp(7)), so that reading it
+    /// costs next to nothing; returns whether it was whole.
+    #[allow(dead_code, reason = "the benches measure servers with it, not readers")]
+    pub fn discard(&mut self, head: &Head) -> bool {
+        const PIECE_BYTES: usize = 4 << 20;
+        let mut left = usize::try_from(head.length().unwrap()).unwrap();
+        let buffered = left.min(self.reader.buffer().len());
+        self.reader.consume(buffered);
+        left -= buffered;
+        let mut scrap = vec![0; PIECE_BYTES.min(left)];
+        while left > 0 {
+            let piece = &mut scrap[..left.min(PIECE_BYTES)];
+            let flags = rustix::net::RecvFlags::TRUNC;
+            match rustix::net::recv(self.reader.get_ref(), piece, flags) {
+                Ok((_, 0)) | Err(_) => return false,
+                Ok((_, count)) => left -= count,
+            }
+        }
+        true
+    }
+
     /// Returns exactly `count` bytes of what comes next.
     pub fn exactly(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];
