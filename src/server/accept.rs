@@ -11,7 +11,7 @@ use super::Service;
 use super::connection;
 use super::context::Context;
 use super::transport::Transport;
-use crate::limits::{DRAIN_TICK, HANDSHAKE_TIMEOUT};
+use crate::limits::{CLOSE_DELETED_EVERY, DRAIN_TICK, HANDSHAKE_TIMEOUT};
 use crate::rt::{self, Core, DeadlineKind, Listener, Socket, TlsSocket};
 
 /// Wait after an accept that failed, for want of descriptors say.
@@ -24,6 +24,7 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 pub async fn serve(service: Arc<Service>, listener: TcpListener, core: Core) -> io::Result<()> {
     let listener = Listener::adopt(listener, &core.tier)?;
     let context = Rc::new(Context::new(Arc::clone(&service), &core));
+    rt::spawn(close_deleted(Rc::clone(&context)));
     let drain = service.drain.wait(|| service.is_draining().then_some(()));
     let mut drain = std::pin::pin!(drain);
     while let Some(accepted) = rt::unless(drain.as_mut(), listener.accept()).await {
@@ -38,6 +39,14 @@ pub async fn serve(service: Arc<Service>, listener: TcpListener, core: Core) -> 
     drop(listener);
     finish(&context).await;
     Ok(())
+}
+
+/// Closes deleted blobs now and then, for as long as the core runs.
+async fn close_deleted(context: Rc<Context>) {
+    loop {
+        rt::sleep(CLOSE_DELETED_EVERY).await;
+        context.open_blobs.borrow_mut().close_deleted();
+    }
 }
 
 /// Starts a connection's task, unless there are too many.

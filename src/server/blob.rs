@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::body::{self, Plan, Source};
 use super::context::Context;
 use super::exchange::{Exchange, Next, Terms};
-use super::open_blobs::{CoreBlob, read_small};
+use super::open_blobs::CoreBlob;
 use super::reply::{Reply, Status};
 use crate::digest::Digest;
 use crate::fill::{Fill, Join};
@@ -14,7 +14,6 @@ use crate::http::response::Connection;
 use crate::http::{Framing, Method, Request, ResponseHead, Version, if_none_match};
 use crate::metrics::CacheUse;
 use crate::registry::{Code, Name, Route, media_type};
-use crate::rt::blocking;
 use crate::upstream;
 
 /// What a blob's name means never changes (distribution sends the same).
@@ -151,21 +150,11 @@ async fn find(context: &Context, digest: Digest) -> std::io::Result<Option<Rc<Co
     if let Some(blob) = context.open_blobs.borrow_mut().find(&digest) {
         return Ok(Some(blob));
     }
-    if context.service.store.lookup(&digest).is_none() {
-        return Ok(None);
-    }
-    let store = Arc::clone(&context.service.store);
-    let opened = blocking(move || {
-        let Some(blob) = store.open_blob(&digest)? else {
-            return Ok(None);
-        };
-        let small = read_small(&blob)?;
-        Ok::<_, std::io::Error>(Some((blob, small)))
-    });
-    let Some((blob, small)) = opened.await?? else {
+    let service = &context.service;
+    let Some(blob) = service.opening.open(&service.store, digest).await? else {
         return Ok(None);
     };
-    let blob = Rc::new(CoreBlob::new(digest, blob, small));
+    let blob = Rc::new(blob);
     context.open_blobs.borrow_mut().insert(Rc::clone(&blob));
     Ok(Some(blob))
 }

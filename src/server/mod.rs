@@ -19,6 +19,7 @@ mod exchange;
 mod listing;
 mod manifest;
 mod open_blobs;
+mod opening;
 mod options;
 mod reply;
 mod tags;
@@ -37,6 +38,7 @@ use crate::metrics::Metrics;
 use crate::rt::Notify;
 use crate::store::Store;
 use crate::upstream::Upstream;
+use opening::Opening;
 use tags::Tags;
 
 /// What all cores serve from.
@@ -48,6 +50,7 @@ pub struct Service {
     upstream: Arc<Upstream>,
     metrics: Metrics,
     tags: Tags,
+    opening: Opening,
     tls: Option<Arc<rustls::ServerConfig>>,
     connections: AtomicUsize,
     open_files_per_core: usize,
@@ -89,6 +92,7 @@ impl Service {
             upstream: parts.upstream,
             metrics: parts.metrics,
             tags: Tags::default(),
+            opening: Opening::new()?,
             tls,
             connections: AtomicUsize::new(0),
             open_files_per_core: parts.open_files_per_core,

@@ -92,4 +92,11 @@ impl OpenBlobs {
         }
         self.young.insert(blob.digest, blob);
     }
+
+    /// Closes what was deleted meanwhile, so that the disk gets its room back. Responses that are
+    /// sending it keep it open to their end.
+    pub(super) fn close_deleted(&mut self) {
+        self.young.retain(|_, blob| !blob.entry.is_gone());
+        self.old.retain(|_, blob| !blob.entry.is_gone());
+    }
 }

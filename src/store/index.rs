@@ -58,7 +58,9 @@ impl Entry {
         self.gone.load(Ordering::Acquire)
     }
 
-    pub(super) fn is_proved(&self) -> bool {
+    /// Says whether no power cut can have damaged the blob; if one can, opening it hashes it first.
+    #[must_use]
+    pub fn is_proved(&self) -> bool {
         self.proved.load(Ordering::Acquire)
     }
 

@@ -1,5 +1,7 @@
 //! What an operator, an init system and a monitor see.
 
+mod storage;
+
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 
