@@ -43,6 +43,7 @@ fn run(mut settings: Settings) -> io::Result<()> {
     let open_files = raise_open_files();
     let cores = settings.cores.unwrap_or_else(processors);
     bound_connections(&mut settings, open_files);
+    warn_of_shared_credentials(&settings);
     let tier = Tier::probe(std::env::var_os(FORCE_EPOLL).is_some_and(|value| value != "0"));
     let (listeners, listen) = bind(settings.server.listen, cores, "http.addr")?;
     let store = Arc::new(Store::open(&settings.store)?);
@@ -111,6 +112,21 @@ fn bound_connections(settings: &mut Settings, open_files: usize) {
             allowed = open_files / 2,
             open_files,
             "connections_max is cut by RLIMIT_NOFILE"
+        );
+    }
+}
+
+/// Rights per user are not checked here: what these credentials may pull, every client may.
+fn warn_of_shared_credentials(settings: &Settings) {
+    let has_credentials = settings
+        .upstream
+        .hops
+        .iter()
+        .any(|hop| hop.credentials.is_some());
+    if has_credentials && !settings.server.listen.is_loopback() {
+        tracing::warn!(
+            listen = %settings.server.listen,
+            "whoever reaches this address may pull whatever the configured credentials may pull"
         );
     }
 }
