@@ -17,6 +17,9 @@ use crate::rt::{self, Core, Cores, DeadlineKind, ListenAddr, Listener, Socket, T
 /// Longest time for one request and its response.
 const DEADLINE: Duration = Duration::from_secs(10);
 
+/// Wait after an accept that failed, for want of descriptors say.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
 /// What an operator may say about the admin address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -68,7 +71,14 @@ impl Admin {
         let listener = Listener::adopt(listener, &core.tier)?;
         let admin = std::rc::Rc::new(self);
         loop {
-            let (socket, _) = listener.accept().await?;
+            let (socket, _) = match listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "accept failed on the admin address");
+                    rt::sleep(ACCEPT_RETRY).await;
+                    continue;
+                }
+            };
             let admin = std::rc::Rc::clone(&admin);
             rt::spawn(async move { admin.answer(socket).await });
         }

@@ -21,6 +21,9 @@ use crate::upstream::Upstream;
 /// Environment variable that asks for epoll; monoio's own name for it.
 const FORCE_EPOLL: &str = "MONOIO_FORCE_LEGACY_DRIVER";
 
+/// Most blobs that one core keeps open, whatever the limit on open files.
+const OPEN_BLOBS_MAX: usize = 16 * 1024;
+
 /// Threads that write and hash when there are few cores.
 const SINK_THREADS_MIN: usize = 2;
 
@@ -60,7 +63,7 @@ fn run(mut settings: Settings) -> io::Result<()> {
         fills,
         upstream,
         metrics: metrics.clone(),
-        open_files_per_core: (open_files / 4 / cores).max(16),
+        open_files_per_core: (open_files / 4 / cores).clamp(16, OPEN_BLOBS_MAX),
     };
     let service = Arc::new(Service::new(settings.server.clone(), parts)?);
     let admin = start_admin(&settings, metrics, &service)?;

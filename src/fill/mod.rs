@@ -40,6 +40,7 @@ pub use failure::Failure;
 pub use progress::Fill;
 
 use crate::digest::Digest;
+use crate::limits::FILLS_MAX;
 use crate::metrics::Counters;
 use crate::rt::{self, Pool};
 use crate::store::Store;
@@ -54,6 +55,8 @@ pub enum Join {
     Follow(Arc<Fill>),
     /// Too late: the blob was committed in the meantime.
     Stored,
+    /// Too many fills run; the client may come again.
+    Busy,
 }
 
 /// Every fill that runs in this process.
@@ -97,7 +100,10 @@ impl Fills {
         if self.store.lookup(&digest).is_some() {
             return Join::Stored;
         }
-        let fill = Arc::new(Fill::new(digest));
+        if running.len() >= FILLS_MAX {
+            return Join::Busy;
+        }
+        let fill = Arc::new(Fill::new(digest, repository));
         running.insert(digest, Arc::clone(&fill));
         drop(running);
         let (fills, leader) = (Arc::clone(self), Arc::clone(&fill));
@@ -112,7 +118,14 @@ impl Fills {
         self.running.lock().get(digest).cloned()
     }
 
+    /// Takes `fill` off the list, unless another one has its place.
     fn leave(&self, fill: &Fill) {
-        self.running.lock().remove(&fill.digest());
+        let mut running = self.running.lock();
+        if running
+            .get(&fill.digest())
+            .is_some_and(|found| std::ptr::eq(&raw const **found, fill))
+        {
+            running.remove(&fill.digest());
+        }
     }
 }

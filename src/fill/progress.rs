@@ -24,6 +24,7 @@ enum Phase {
 #[derive(Debug)]
 pub struct Fill {
     digest: Digest,
+    repository: String,
     phase: Mutex<Phase>,
     /// Bytes that may be sent.
     ///
@@ -34,9 +35,10 @@ pub struct Fill {
 }
 
 impl Fill {
-    pub(super) fn new(digest: Digest) -> Self {
+    pub(super) fn new(digest: Digest, repository: &str) -> Self {
         Self {
             digest,
+            repository: repository.to_owned(),
             phase: Mutex::new(Phase::Connecting),
             filled: AtomicU64::new(0),
             file: OnceLock::new(),
@@ -48,6 +50,13 @@ impl Fill {
     #[must_use]
     pub fn digest(&self) -> Digest {
         self.digest
+    }
+
+    /// Returns the repository that the next hop was asked for the blob under. A refusal is about that
+    /// one only.
+    #[must_use]
+    pub fn repository(&self) -> &str {
+        &self.repository
     }
 
     /// Waits for the next hop's head, and returns the blob's size if it told it.
@@ -177,7 +186,7 @@ mod tests {
 
     #[test]
     fn the_end_of_a_fill_is_final() {
-        let fill = Fill::new(Digest::of(crate::digest::Algorithm::Sha256, b""));
+        let fill = Fill::new(Digest::of(crate::digest::Algorithm::Sha256, b""), "a/b");
         fill.commit(7);
         fill.fail(Failure::Lost);
         assert!(matches!(

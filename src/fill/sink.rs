@@ -57,6 +57,18 @@ impl std::fmt::Debug for Work {
     }
 }
 
+/// Fails the sink if its helper thread panics, so that nobody waits for it for ever.
+struct TellIfLost<'s>(&'s Sink);
+
+impl Drop for TellIfLost<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.queue.lock().outcome = Some(Err(Failure::Lost));
+            self.0.changed.wake_all();
+        }
+    }
+}
+
 impl Sink {
     pub(super) fn new(
         fill: Arc<Fill>,
@@ -148,6 +160,7 @@ impl Sink {
 
     /// Takes a turn at the queue, on a helper thread.
     fn work(self: &Arc<Self>) {
+        let _lost = TellIfLost(self);
         let mut work = self.work.lock();
         for _ in 0..TURN_CHUNKS {
             let mut queue = self.queue.lock();

@@ -30,6 +30,8 @@ pub(super) async fn run(
         Err(failure) => {
             log_failure(fill, failure);
             counters.count_fill(failure.outcome());
+            // Off the list first: whoever hears of the failure and tries anew starts a new fill.
+            fills.leave(fill);
             fill.fail(failure.clone());
         }
     }
@@ -46,8 +48,8 @@ struct Ending<'f> {
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
-        self.fill.fail(Failure::Lost);
         self.fills.leave(self.fill);
+        self.fill.fail(Failure::Lost);
         self.counters.fills_running.sub(1);
     }
 }

@@ -32,6 +32,10 @@ pub const REDIRECTS_MAX: usize = 10;
 pub const WITHHELD_BYTES: u64 = 64 * 1024;
 /// Bytes given to one `sendfile`, so that no blob holds a core for long.
 pub const SEND_SLICE_BYTES: usize = 1024 * 1024;
+/// Bytes read and encrypted at once for a TLS client.
+pub const TLS_SLICE_BYTES: usize = 256 * 1024;
+/// Bytes that a connection's output buffer keeps between two responses.
+pub const OUTPUT_KEPT_BYTES: usize = 64 * 1024;
 /// Bytes that one connection may send before the others of its core get their turn.
 pub const SEND_TURN_BYTES: usize = 2 * 1024 * 1024;
 /// Size of one chunk on its way from the next hop to disk, in bytes.
@@ -39,6 +43,10 @@ pub const FILL_CHUNK_BYTES: usize = 256 * 1024;
 /// Chunks of one fill on their way to disk at once: bounds memory, and slows the next hop's
 /// connection to the speed of disk and hash.
 pub const FILL_CHUNKS_MAX: usize = 4;
+/// Most fills at once: each may hold a descriptor or two and [`FILL_CHUNKS_MAX`] chunks.
+pub const FILLS_MAX: usize = 1024;
+/// How often a follower that another repository's refusal hit tries under its own name.
+pub const REJOINS_MAX: usize = 4;
 /// How often deadlines are looked at; a deadline is kept to within this much.
 pub const DEADLINE_TICK: Duration = Duration::from_millis(100);
 /// Largest blob that a core keeps in memory, head and all, so that a hit is one send. Above it the

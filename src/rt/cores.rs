@@ -52,7 +52,7 @@ impl Cores {
                         if let Some(processor) = processor {
                             pin(processor);
                         }
-                        run(core.tier.clone(), async move { main(core).await })
+                        run_or_end(core.tier.clone(), async move { main(core).await })
                     })
             })
             .collect::<io::Result<_>>()?;
@@ -96,13 +96,20 @@ impl Cores {
 /// Exit status of a process that met a bug (`EX_SOFTWARE` of sysexits.h).
 const EXIT_BUG: i32 = 70;
 
-/// As [`run`], but a panic ends the process: a core that is gone while the others go on would leave a
-/// part of the clients without service, and nobody would know.
+/// As [`run`], but a panic or a ring that cannot be built ends the process: a core that is gone while
+/// the others go on would leave a part of the clients without service, and nobody would know.
 fn run_or_end(tier: Tier, main: impl Future<Output = ()>) -> io::Result<()> {
-    catch_unwind(AssertUnwindSafe(|| run(tier, main))).unwrap_or_else(|_| {
-        tracing::error!("a core panicked: this is a bug; ending, to be started again");
-        std::process::exit(EXIT_BUG)
-    })
+    match catch_unwind(AssertUnwindSafe(|| run(tier, main))) {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "a core cannot run");
+            std::process::exit(1)
+        }
+        Err(_) => {
+            tracing::error!("a core panicked: this is a bug; ending, to be started again");
+            std::process::exit(EXIT_BUG)
+        }
+    }
 }
 
 /// Runs `main` on this thread's own runtime, with the deadline sweeper beside it.

@@ -36,6 +36,8 @@ pub(super) struct Deadline {
 struct Entry {
     fd: RawFd,
     due: Cell<Option<Instant>>,
+    /// What it was set to, to be set again on progress.
+    after: Cell<Duration>,
     kind: Cell<DeadlineKind>,
     expired: Cell<bool>,
     gone: Cell<bool>,
@@ -53,6 +55,7 @@ impl Deadline {
         let entry = Rc::new(Entry {
             fd,
             due: Cell::new(None),
+            after: Cell::new(Duration::ZERO),
             kind: Cell::new(DeadlineKind::Active),
             expired: Cell::new(false),
             gone: Cell::new(false),
@@ -62,9 +65,25 @@ impl Deadline {
     }
 
     /// Sets it to `after` from this moment.
+    ///
+    /// A `Receive` deadline that has passed left the sending direction open; that direction gets a
+    /// deadline of its own here.
     pub(super) fn set(&self, after: Duration, kind: DeadlineKind) {
+        if self.entry.kind.get() == DeadlineKind::Receive {
+            self.entry.expired.set(false);
+        }
         self.entry.due.set(Instant::now().checked_add(after));
+        self.entry.after.set(after);
         self.entry.kind.set(kind);
+    }
+
+    /// Sets it once more to what it was set to, if it is set: the peer took or sent something.
+    pub(super) fn renew(&self) {
+        if self.entry.due.get().is_some() {
+            self.entry
+                .due
+                .set(Instant::now().checked_add(self.entry.after.get()));
+        }
     }
 
     /// Takes it back.
@@ -94,9 +113,9 @@ pub(super) async fn sweep() {
     }
 }
 
-/// Shuts down every socket of this core that only waits for a next request.
+/// Shuts down every socket of this core that only waits for a next request, and has not received it.
 pub fn expire_idle() {
-    expire(|entry| entry.kind.get() == DeadlineKind::Idle);
+    expire(|entry| entry.kind.get() == DeadlineKind::Idle && sys::is_quiet(entry.fd));
 }
 
 fn expire(is_due: impl Fn(&Entry) -> bool) {

@@ -1,11 +1,14 @@
 //! A connected TCP socket on a core.
 
 use std::fs::File;
+use std::future::{Future, poll_fn};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::FileExt;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use monoio::buf::{IoBuf, IoBufMut};
@@ -108,7 +111,10 @@ impl Socket {
             buf = slice.into_inner();
             match outcome {
                 Ok(0) => return (Err(ErrorKind::WriteZero.into()), buf),
-                Ok(count) => sent += count,
+                Ok(count) => {
+                    sent += count;
+                    self.deadline.renew();
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return (Err(self.told(error)), buf),
             }
@@ -150,6 +156,11 @@ impl Socket {
         mut progress: impl FnMut(&Self, usize),
     ) -> io::Result<()> {
         let mut turn = 0;
+        // Without it each slice ends in a partial segment: 10 to 15 % more CPU for a large blob.
+        let is_corked = end.saturating_sub(offset) > SEND_SLICE_BYTES as u64;
+        if is_corked {
+            sys::cork(self.fd(), true)?;
+        }
         while offset < end {
             let wanted = slice_bytes(end - offset);
             if !is_warm {
@@ -171,6 +182,9 @@ impl Socket {
                 turn = 0;
             }
         }
+        if is_corked {
+            sys::cork(self.fd(), false)?;
+        }
         Ok(())
     }
 
@@ -186,6 +200,27 @@ impl Socket {
         } else {
             ready
         }
+    }
+
+    /// Returns what `operation` returns, or `None` if the peer closes its side first. Bytes that the peer
+    /// sends meanwhile (a next request) stay where they are, and end the watch for a close.
+    ///
+    /// The operation is then dropped, so it must be one that loses nothing by that. Costs nothing if it
+    /// is ready at once.
+    pub async fn unless_gone<T>(&self, operation: impl Future<Output = T>) -> Option<T> {
+        let gone = async {
+            // An error here is the peer's leaving too.
+            let _ = self.stream.readable(false).await;
+            if sys::has_bytes(self.fd()) {
+                std::future::pending::<()>().await;
+            }
+        };
+        let (mut gone, mut operation) = (pin!(gone), pin!(operation));
+        poll_fn(|context| match operation.as_mut().poll(context) {
+            Poll::Ready(done) => Poll::Ready(Some(done)),
+            Poll::Pending => gone.as_mut().poll(context).map(|()| None),
+        })
+        .await
     }
 
     /// Tells the peer that nothing more will be sent; what it sends can still be received.

@@ -76,3 +76,18 @@ pub(super) fn is_quiet(fd: RawFd) -> bool {
     let received = rustix::net::recv(borrow(fd), &mut byte, flags);
     matches!(received, Err(rustix::io::Errno::AGAIN))
 }
+
+/// Says whether bytes have arrived that nobody received. Takes nothing, does not wait.
+pub(super) fn has_bytes(fd: RawFd) -> bool {
+    let mut byte = [0];
+    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    matches!(
+        rustix::net::recv(borrow(fd), &mut byte, flags),
+        Ok((_, 1..))
+    )
+}
+
+/// Holds partial segments back, or lets them go (`TCP_CORK`).
+pub(super) fn cork(fd: RawFd, on: bool) -> io::Result<()> {
+    Ok(rustix::net::sockopt::set_tcp_cork(borrow(fd), on)?)
+}

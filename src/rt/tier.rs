@@ -49,7 +49,7 @@ impl UringFlags {
 }
 
 impl Tier {
-    /// Asks the kernel, by building small rings and throwing them away.
+    /// Asks the kernel, by building rings as large as a core's and throwing them away.
     ///
     /// `force_epoll` is the operator's wish. Costs up to three `io_uring_setup` calls.
     #[must_use]
@@ -61,7 +61,7 @@ impl Tier {
         }
         let mut refusal = None;
         for flags in UringFlags::BEST_FIRST {
-            match flags.builder().build(8) {
+            match flags.builder().build(RING_ENTRIES) {
                 Ok(ring) => match missing_operation(&ring) {
                     None => return Self::Uring { flags },
                     Some(name) => {

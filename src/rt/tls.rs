@@ -153,8 +153,13 @@ impl TlsSocket {
     fn decrypt(&mut self) -> io::Result<()> {
         while self.taken < self.received.len() {
             let mut rest = &self.received[self.taken..];
-            self.taken += self.tls.read_tls(&mut rest)?;
+            let count = self.tls.read_tls(&mut rest)?;
+            self.taken += count;
             let state = self.tls.process_new_packets().map_err(invalid)?;
+            if count == 0 || state.peer_has_closed() {
+                // Past `close_notify` rustls reads nothing more; what follows is not the peer's to say.
+                self.taken = self.received.len();
+            }
             if state.plaintext_bytes_to_read() > 0 {
                 break;
             }

@@ -1,7 +1,6 @@
 //! Blobs: from this core's open files, from the store, or from a fill.
 
 use std::rc::Rc;
-use std::sync::Arc;
 
 use super::body::{self, Plan, Source};
 use super::context::Context;
@@ -9,9 +8,10 @@ use super::exchange::{Exchange, Next, Terms};
 use super::open_blobs::CoreBlob;
 use super::reply::{Reply, Status};
 use crate::digest::Digest;
-use crate::fill::{Fill, Join};
+use crate::fill::{Failure, Fill, Join};
 use crate::http::response::Connection;
 use crate::http::{Framing, Method, Request, ResponseHead, Version, if_none_match};
+use crate::limits::REJOINS_MAX;
 use crate::metrics::CacheUse;
 use crate::registry::{Code, Name, Route, media_type};
 use crate::upstream;
@@ -109,30 +109,7 @@ pub(super) async fn answer(
             .await
         }
         Ok(None) if terms.is_head => answer_head(exchange, terms, name, digest).await,
-        Ok(None) => match join(&context, name, digest) {
-            Some((fill, cache)) => follow(exchange, request, terms, fill, cache).await,
-            // Committed this very moment: once more, from the store.
-            None => match find(&context, digest).await {
-                Ok(Some(blob)) => {
-                    send(
-                        exchange,
-                        request,
-                        terms,
-                        Source::Stored(blob),
-                        CacheUse::Hit,
-                    )
-                    .await
-                }
-                _ => {
-                    exchange
-                        .reply(
-                            terms,
-                            Reply::error(Code::Unavailable, "the blob is on the move"),
-                        )
-                        .await
-                }
-            },
-        },
+        Ok(None) => answer_absent(exchange, request, terms, name, digest).await,
         Err(error) => {
             tracing::error!(%digest, %error, "a stored blob could not be opened");
             exchange
@@ -159,48 +136,58 @@ async fn find(context: &Context, digest: Digest) -> std::io::Result<Option<Rc<Co
     Ok(Some(blob))
 }
 
-fn join(context: &Context, name: Name<'_>, digest: Digest) -> Option<(Arc<Fill>, CacheUse)> {
-    match context
-        .service
-        .fills
-        .join(digest, name.as_str(), &context.counters)
-    {
-        Join::Lead(fill) => Some((fill, CacheUse::Miss)),
-        Join::Follow(fill) => Some((fill, CacheUse::Collapsed)),
-        Join::Stored => None,
-    }
-}
-
-/// Answers from a fill: waits for the next hop's head, and for the whole blob where its size must be
-/// known and was not told.
-async fn follow(
+/// Answers from a fill.
+///
+/// A refusal of the next hop is about the repository that the fill was started for; a request under
+/// another name starts over with its own.
+async fn answer_absent(
     exchange: &mut Exchange,
     request: &Request<'_>,
     terms: Terms<'_>,
-    fill: Arc<Fill>,
-    cache: CacheUse,
+    name: Name<'_>,
+    digest: Digest,
 ) -> Next {
-    exchange.transport.socket().clear_deadline();
+    let context = Rc::clone(&exchange.context);
     let needs_size = request.range.is_some() || terms.version == Version::Http10;
-    let size_bytes = match fill.head().await {
+    exchange.transport.socket().clear_deadline();
+    for _ in 0..REJOINS_MAX {
+        let fills = &context.service.fills;
+        let (fill, cache) = match fills.join(digest, name.as_str(), &context.counters) {
+            Join::Lead(fill) => (fill, CacheUse::Miss),
+            Join::Follow(fill) => (fill, CacheUse::Collapsed),
+            Join::Busy => break,
+            // Committed this very moment.
+            Join::Stored => match find(&context, digest).await {
+                Ok(Some(blob)) => {
+                    let source = Source::Stored(blob);
+                    return send(exchange, request, terms, source, CacheUse::Hit).await;
+                }
+                _ => continue,
+            },
+        };
+        let head = wait_for_head(&fill, needs_size);
+        match exchange.transport.socket().unless_gone(head).await {
+            None => return Next::Abort,
+            Some(Ok(size_bytes)) => {
+                let source = Source::Filling { fill, size_bytes };
+                return send(exchange, request, terms, source, cache).await;
+            }
+            Some(Err(Failure::Refused(_))) if fill.repository() != name.as_str() => {}
+            Some(Err(failure)) => {
+                let reply = Reply::of_failure(&failure, &digest.to_string());
+                return exchange.reply(terms, reply.by(cache)).await;
+            }
+        }
+    }
+    let reply = Reply::error(Code::Unavailable, "too many transfers at once");
+    exchange.reply(terms, reply.with("Retry-After", "1")).await
+}
+
+/// Waits for the next hop's head, and for the whole blob where its size must be known and was not told.
+async fn wait_for_head(fill: &Fill, needs_size: bool) -> Result<Option<u64>, Failure> {
+    match fill.head().await {
         Ok(None) if needs_size => fill.committed().await.map(Some),
         outcome => outcome,
-    };
-    match size_bytes {
-        Ok(size_bytes) => {
-            send(
-                exchange,
-                request,
-                terms,
-                Source::Filling { fill, size_bytes },
-                cache,
-            )
-            .await
-        }
-        Err(failure) => {
-            let reply = Reply::of_failure(&failure, &fill.digest().to_string());
-            exchange.reply(terms, reply.by(cache)).await
-        }
     }
 }
 

@@ -227,7 +227,8 @@ async fn send_chunked(exchange: &mut Exchange, source: &Source, connection: Conn
     let mut cursor = 0;
     loop {
         exchange.transport.socket().clear_deadline();
-        let Ok(filled) = fill.more(cursor).await else {
+        let more = exchange.transport.socket().unless_gone(fill.more(cursor));
+        let Some(Ok(filled)) = more.await else {
             return abort(exchange);
         };
         if filled == cursor {
@@ -310,7 +311,8 @@ async fn send_filling(
     while cursor < range.end {
         // The next hop's deadlines bound this wait, not the client's.
         exchange.transport.socket().clear_deadline();
-        let Ok(filled) = fill.more(cursor).await else {
+        let more = exchange.transport.socket().unless_gone(fill.more(cursor));
+        let Some(Ok(filled)) = more.await else {
             return Err(abort(exchange));
         };
         let end = filled.min(range.end);

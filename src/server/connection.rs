@@ -61,7 +61,11 @@ async fn receive_head(exchange: &mut Exchange, mut input: Vec<u8>) -> (Head, Vec
     let mut was_started = false;
     loop {
         match scan.scan(&input) {
-            Ok(Some(length)) => return (Head::Received(length), input),
+            Ok(Some(length)) => {
+                // The wait is over: what follows has deadlines of its own, and a drain lets it end.
+                exchange.transport.socket().clear_deadline();
+                return (Head::Received(length), input);
+            }
             Ok(None) => {}
             Err(error) => return (Head::Refused(error), input),
         }

@@ -35,15 +35,24 @@ impl Context {
 }
 
 /// The date, written once a second.
-#[derive(Default)]
 struct Clock {
     seconds: Cell<u64>,
     date: RefCell<Rc<str>>,
 }
 
+impl Default for Clock {
+    fn default() -> Self {
+        // No second has been written yet, not even the first one.
+        Self {
+            seconds: Cell::new(u64::MAX),
+            date: RefCell::new("".into()),
+        }
+    }
+}
+
 impl Clock {
     fn now(&self) -> (u64, Rc<str>) {
-        let now = SystemTime::now();
+        let now = SystemTime::now().max(UNIX_EPOCH);
         let seconds = now
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_secs());

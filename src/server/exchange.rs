@@ -8,7 +8,7 @@ use super::transport::Transport;
 use super::{blob, listing, manifest};
 use crate::http::response::Connection;
 use crate::http::{Body, Method, Query, Request, RequestError, ResponseHead, Version};
-use crate::limits::DRAIN_BODY_BYTES_MAX;
+use crate::limits::{DRAIN_BODY_BYTES_MAX, OUTPUT_KEPT_BYTES};
 use crate::registry::{Code, Route};
 
 /// What becomes of the connection.
@@ -174,6 +174,9 @@ impl Exchange {
             .set_deadline(self.context.service.options.send_timeout);
         let outcome;
         (outcome, self.output) = self.transport.send_all(output).await;
+        if self.output.capacity() > OUTPUT_KEPT_BYTES {
+            self.output = Vec::new();
+        }
         self.ended(outcome, connection)
     }
 

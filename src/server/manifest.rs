@@ -141,9 +141,7 @@ async fn by_tag(
             ..Found::new(digest, manifest, CacheUse::Hit)
         }),
         (200, _) => {
-            let said = response
-                .field("docker-content-digest")
-                .and_then(|said| said.parse().ok());
+            let said = said_digest(&response)?;
             let algorithm = said.as_ref().map_or(Algorithm::Sha256, Digest::algorithm);
             let (digest, manifest) = receive(context, response, algorithm, said).await?;
             tags.remember(key, digest);
@@ -153,6 +151,27 @@ async fn by_tag(
             tags.forget(&key);
             Err(refused(status, tag))
         }
+    }
+}
+
+/// Returns the digest that the next hop says its manifest has, if it says one.
+///
+/// One that makes no sense is refused; so is a manifest of which nothing at all could tell that it was
+/// cut short: no digest, no length, no chunks.
+fn said_digest(response: &Response) -> Result<Option<Digest>, Reply> {
+    let is_framed =
+        response.content_length().is_some() || response.field("transfer-encoding").is_some();
+    let said = response.field("docker-content-digest").map(str::parse);
+    match said.transpose() {
+        Ok(None) if !is_framed => Err(Reply::error(
+            Code::BadGateway,
+            "the upstream registry sent no length",
+        )),
+        Ok(said) => Ok(said),
+        Err(_) => Err(Reply::error(
+            Code::BadGateway,
+            "the upstream registry sent a malformed digest",
+        )),
     }
 }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use crate::limits::SEND_SLICE_BYTES;
+use crate::limits::TLS_SLICE_BYTES;
 use crate::rt::{DeadlineKind, Socket, TlsSocket, blocking};
 
 /// Bytes to and from one client.
@@ -90,7 +90,7 @@ async fn send_file_encrypted(
     let mut buf = Vec::new();
     while offset < range.end {
         let rest = usize::try_from(range.end - offset).unwrap_or(usize::MAX);
-        buf.resize(rest.min(SEND_SLICE_BYTES), 0);
+        buf.resize(rest.min(TLS_SLICE_BYTES), 0);
         let file = Arc::clone(file);
         buf = blocking(move || file.read_exact_at(&mut buf, offset).map(|()| buf)).await??;
         tls.send_all(&buf).await?;

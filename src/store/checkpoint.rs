@@ -5,13 +5,19 @@
 //! system is synced and a checkpoint is written whose mtime is a moment before that sync began. At
 //! start, a file that changed before the checkpoint is sound; a younger one is hashed before it is
 //! first served. A process that is killed costs the same check, and nothing else.
+//!
+//! A sync that fails says that pages were lost, once, and not which. Then everything committed since the
+//! last sync that did not fail is deleted, and what was being written at that moment is not committed.
 
 use std::fs::{self, File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
+
+use crate::digest::Digest;
 
 /// Clock granularity of file times, doubled: a file this close to the checkpoint counts as younger.
 const MARGIN: Duration = Duration::from_millis(20);
@@ -20,8 +26,25 @@ const MARGIN: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(super) struct Checkpoint {
     at_start: Option<SystemTime>,
-    dirty: AtomicBool,
+    /// The root directory, open since the start: the kernel tells each descriptor of a write-back error
+    /// once, and a new one would not hear of an older error.
+    root: File,
+    recent: Mutex<Recent>,
+    /// Held by the one thread that syncs.
+    syncing: Mutex<()>,
 }
+
+/// What happened since the last sync.
+#[derive(Debug, Default)]
+struct Recent {
+    blobs: Vec<Digest>,
+    is_dirty: bool,
+    failures: Failures,
+}
+
+/// How many syncs have failed. A file begun at one count and finished at another may have lost pages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Failures(u64);
 
 impl Checkpoint {
     /// Reads the checkpoint of the last process.
@@ -31,9 +54,12 @@ impl Checkpoint {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
+        let root = File::open(root)?;
         Ok(Self {
             at_start,
-            dirty: AtomicBool::new(false),
+            root,
+            recent: Mutex::default(),
+            syncing: Mutex::default(),
         })
     }
 
@@ -50,26 +76,63 @@ impl Checkpoint {
         self.at_start.is_some_and(|at| changed + MARGIN < at)
     }
 
-    /// Notes that something was published.
-    pub(super) fn note_commit(&self) {
-        self.dirty.store(true, Ordering::Release);
+    /// Returns the count to begin a file at.
+    pub(super) fn failures(&self) -> Failures {
+        self.recent.lock().failures
+    }
+
+    /// Publishes a blob that was begun at `begun`, and remembers it until the next sync.
+    ///
+    /// # Errors
+    /// The publisher's, or `Other` when a sync has failed since the file was begun.
+    pub(super) fn commit(
+        &self,
+        digest: &Digest,
+        begun: Failures,
+        publish: impl FnOnce() -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut recent = self.recent.lock();
+        if recent.failures != begun {
+            return Err(io::Error::other(
+                "the file system lost writes while the blob was filled",
+            ));
+        }
+        publish()?;
+        recent.blobs.push(*digest);
+        recent.is_dirty = true;
+        Ok(())
+    }
+
+    /// Notes that something was published that proves itself whenever it is read.
+    pub(super) fn note(&self) {
+        self.recent.lock().is_dirty = true;
     }
 
     /// Syncs the file system and moves the checkpoint, if something was published since the last time.
-    pub(super) fn advance(&self, root: &Path) -> io::Result<()> {
-        if !self.dirty.swap(false, Ordering::AcqRel) {
-            return Ok(());
-        }
-        let moved = self.sync_and_write(root);
-        if moved.is_err() {
-            self.note_commit();
-        }
-        moved
+    ///
+    /// # Errors
+    /// The disk's, with the blobs that may have been lost by it.
+    pub(super) fn advance(&self, root: &Path) -> Result<(), (io::Error, Vec<Digest>)> {
+        let _alone = self.syncing.lock();
+        let mut suspects = {
+            let mut recent = self.recent.lock();
+            if !std::mem::take(&mut recent.is_dirty) {
+                return Ok(());
+            }
+            std::mem::take(&mut recent.blobs)
+        };
+        self.sync_and_write(root).map_err(|error| {
+            let mut recent = self.recent.lock();
+            recent.failures.0 += 1;
+            recent.is_dirty = true;
+            suspects.append(&mut recent.blobs);
+            (error, suspects)
+        })
     }
 
     fn sync_and_write(&self, root: &Path) -> io::Result<()> {
         let begun = SystemTime::now();
-        rustix::fs::syncfs(File::open(root)?)?;
+        rustix::fs::syncfs(&self.root)?;
         let next = root.join("checkpoint.next");
         let file = File::create(&next)?;
         file.set_modified(begun)?;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
+use super::checkpoint::Failures;
 use super::layout::{Kind, Layout};
 use super::publish::Publish;
 use crate::digest::Digest;
@@ -75,7 +76,7 @@ impl Manifests {
         manifest: &Arc<Manifest>,
     ) -> io::Result<()> {
         self.remember(digest, manifest);
-        let partial = publish.begin(layout)?;
+        let partial = publish.begin(layout, Failures::default())?;
         partial.write(&encode(manifest), 0)?;
         partial.publish(&layout.path(Kind::Manifest, digest))
     }

@@ -178,7 +178,7 @@ impl Store {
     /// # Errors
     /// The disk's.
     pub fn begin(&self) -> io::Result<Partial> {
-        self.publish.begin(&self.layout)
+        self.publish.begin(&self.layout, self.checkpoint.failures())
     }
 
     /// Publishes a partial whose digest was found equal; it is a hit from now on.
@@ -194,11 +194,11 @@ impl Store {
         size_bytes: u64,
     ) -> io::Result<Arc<Entry>> {
         let path = self.layout.path(Kind::Blob, digest);
-        partial.publish(&path)?;
-        self.checkpoint.note_commit();
-        Ok(self
-            .index
-            .insert(digest, Entry::new(size_bytes, SystemTime::now(), true)))
+        let begun = partial.begun();
+        self.checkpoint
+            .commit(digest, begun, || partial.publish(&path))?;
+        let entry = Entry::new(size_bytes, SystemTime::now(), true);
+        Ok(self.index.insert(digest, entry))
     }
 
     /// Returns a manifest that is here, its digest proved when it was read.
@@ -223,7 +223,7 @@ impl Store {
         let kept = self
             .manifests
             .keep(&self.layout, &self.publish, digest, manifest);
-        self.checkpoint.note_commit();
+        self.checkpoint.note();
         kept
     }
 
@@ -249,9 +249,18 @@ impl Store {
     /// Forces what was committed to the medium, and remembers that it is there.
     ///
     /// # Errors
-    /// The disk's; what was committed then counts as unproved after a restart.
+    /// The disk's; what may have been lost by it is deleted, to be filled anew.
     pub fn checkpoint(&self) -> io::Result<()> {
-        self.checkpoint.advance(self.layout.root())
+        self.checkpoint
+            .advance(self.layout.root())
+            .map_err(|(error, suspects)| {
+                suspects.iter().for_each(|digest| self.discard(digest));
+                let blobs = suspects.len();
+                io::Error::new(
+                    error.kind(),
+                    format!("sync failed, {blobs} young blobs dropped: {error}"),
+                )
+            })
     }
 
     /// Returns how often [`Store::checkpoint`] wants to be called.

@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::checkpoint::Failures;
 use super::publish::Publish;
 
 /// A file being written. Dropping it unpublished leaves no name behind; whoever has
@@ -14,15 +15,17 @@ use super::publish::Publish;
 pub struct Partial {
     file: Arc<File>,
     way: Publish,
+    begun: Failures,
     /// Its name under `partial/`, if it has one.
     path: Option<PathBuf>,
 }
 
 impl Partial {
-    pub(super) fn new(file: File, way: Publish, path: Option<PathBuf>) -> Self {
+    pub(super) fn new(file: File, way: Publish, begun: Failures, path: Option<PathBuf>) -> Self {
         Self {
             file: Arc::new(file),
             way,
+            begun,
             path,
         }
     }
@@ -31,6 +34,11 @@ impl Partial {
     #[must_use]
     pub fn file(&self) -> Arc<File> {
         Arc::clone(&self.file)
+    }
+
+    /// Returns how many syncs had failed when the file was begun.
+    pub(super) fn begun(&self) -> Failures {
+        self.begun
     }
 
     /// Writes all of `bytes` at `offset`.

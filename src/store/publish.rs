@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{AtFlags, CWD, linkat};
 
+use super::checkpoint::Failures;
 use super::layout::Layout;
 use super::partial::Partial;
 
@@ -33,7 +34,7 @@ impl Publish {
         for way in Self::BEST_FIRST {
             drop(fs::remove_file(&target));
             match way
-                .begin(layout)
+                .begin(layout, Failures::default())
                 .and_then(|partial| partial.publish(&target))
             {
                 Ok(()) => {
@@ -57,8 +58,10 @@ impl Publish {
         }
     }
 
-    /// Starts a file that is not published yet.
-    pub(super) fn begin(self, layout: &Layout) -> io::Result<Partial> {
+    /// Starts a file that is not published yet; `begun` is what [`Checkpoint::failures`] said.
+    ///
+    /// [`Checkpoint::failures`]: super::checkpoint::Checkpoint::failures
+    pub(super) fn begin(self, layout: &Layout, begun: Failures) -> io::Result<Partial> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).mode(0o640);
         match self {
@@ -66,17 +69,17 @@ impl Publish {
                 let file = options
                     .custom_flags(libc::O_TMPFILE)
                     .open(layout.partials())?;
-                Ok(Partial::new(file, self, None))
+                Ok(Partial::new(file, self, begun, None))
             }
             Self::LinkNamed | Self::Rename => {
                 let path = unused_path(layout);
                 let file = options.create_new(true).open(&path)?;
-                Ok(Partial::new(file, self, Some(path)))
+                Ok(Partial::new(file, self, begun, Some(path)))
             }
         }
     }
 
-    /// Gives `file` (named `from`, if it has a name) the name `to`. A name that exists is success.
+    /// Gives `file` (named `from`, if it has a name) the name `to`. A file that has the name is replaced.
     pub(super) fn publish(self, file: &File, from: Option<&Path>, to: &Path) -> io::Result<()> {
         match self.name(file, from, to) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -100,17 +103,26 @@ impl Publish {
     }
 }
 
+/// Links, and where the name is taken replaces what has it: that file may be one that was found damaged
+/// and could not be deleted.
 fn link(from: &Path, to: &Path, flags: AtFlags) -> io::Result<()> {
     match linkat(CWD, from, CWD, to, flags) {
-        Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
-        Err(error) => Err(error.into()),
+        Err(rustix::io::Errno::EXIST) => {
+            let aside = to.with_extension(unused_name());
+            linkat(CWD, from, CWD, &aside, flags)?;
+            fs::rename(&aside, to)
+        }
+        outcome => Ok(outcome?),
     }
 }
 
-fn unused_path(layout: &Layout) -> PathBuf {
+/// Returns a name that no other fill of any process on this host uses.
+fn unused_name() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    layout
-        .partials()
-        .join(format!("{}-{number}", std::process::id()))
+    format!("{}-{number}", std::process::id())
+}
+
+fn unused_path(layout: &Layout) -> PathBuf {
+    layout.partials().join(unused_name())
 }

@@ -61,7 +61,9 @@ fn an_abandoned_partial_is_never_found_and_leaves_no_file() {
     let root = tempfile::tempdir().unwrap();
     let store = open(root.path());
     for way in [Publish::LinkUnnamed, Publish::LinkNamed, Publish::Rename] {
-        let partial = way.begin(&store.layout).unwrap();
+        let partial = way
+            .begin(&store.layout, store.checkpoint.failures())
+            .unwrap();
         partial.write(b"half", 0).unwrap();
         drop(partial);
         assert_eq!(files(root.path()), 0, "{way:?}");
@@ -75,7 +77,9 @@ fn every_way_to_publish_works_twice_for_one_digest() {
     for way in [Publish::LinkUnnamed, Publish::LinkNamed, Publish::Rename] {
         let digest = Digest::of(Algorithm::Sha512, way.describe().as_bytes());
         for _ in 0..2 {
-            let partial = way.begin(&store.layout).unwrap();
+            let partial = way
+                .begin(&store.layout, store.checkpoint.failures())
+                .unwrap();
             partial.write(way.describe().as_bytes(), 0).unwrap();
             let size = way.describe().len() as u64;
             store.commit(&digest, partial, size).unwrap();
@@ -191,4 +195,39 @@ fn files_that_are_not_ours_are_left_alone() {
     std::fs::write(&stranger, b"mine").unwrap();
     assert_eq!(open(root.path()).blobs(), 0);
     assert!(stranger.exists());
+}
+
+#[test]
+fn a_failed_sync_takes_back_what_it_may_have_lost_and_what_was_being_written() {
+    let root = tempfile::tempdir().unwrap();
+    let store = open(root.path());
+    let safe = put(&store, b"safe");
+    store.checkpoint().unwrap();
+    let young = put(&store, b"young");
+    let unfinished = store.begin().unwrap();
+    unfinished.write(b"unfinished", 0).unwrap();
+    // The checkpoint's own file cannot be made: a sync that fails, without a disk that does.
+    let next = root.path().join("checkpoint.next");
+    std::fs::create_dir(&next).unwrap();
+    assert!(store.checkpoint().is_err());
+    assert_eq!(content(&store, &young), None);
+    assert_eq!(content(&store, &safe).unwrap(), b"safe");
+    let digest = Digest::of(Algorithm::Sha256, b"unfinished");
+    assert!(store.commit(&digest, unfinished, 10).is_err());
+    assert_eq!(content(&store, &digest), None);
+    std::fs::remove_dir(&next).unwrap();
+    store.checkpoint().unwrap();
+    let again = put(&store, b"young");
+    assert_eq!(content(&store, &again).unwrap(), b"young");
+}
+
+#[test]
+fn a_new_fill_replaces_a_damaged_file_that_could_not_be_deleted() {
+    let root = tempfile::tempdir().unwrap();
+    let store = open(root.path());
+    let digest = put(&store, b"layer");
+    store.index.remove(&digest);
+    std::fs::write(store.layout.path(Kind::Blob, &digest), b"zeros").unwrap();
+    assert_eq!(put(&store, b"layer"), digest);
+    assert_eq!(content(&store, &digest).unwrap(), b"layer");
 }
