@@ -4,3 +4,5 @@ mod clients;
 mod credentials;
 mod lifecycle;
 mod origin;
+mod regressions;
+mod tls;

@@ -12,7 +12,7 @@ pub mod transship;
 
 pub use blob::{Blob, assert_same};
 pub use client::{Client, Reply};
-pub use origin::{Gate, Origin, Plan};
+pub use origin::{Gate, Origin, Plan, Tls};
 pub use process::{PATIENCE, until};
 pub use registry::DockerRegistry;
 pub use transship::Transship;

@@ -13,6 +13,9 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 pub struct Tls {
     /// The authority, in PEM: what `cas` has to name.
     pub authority: String,
+    /// A certificate for loopback from that authority, in PEM, and its key.
+    pub certificate: String,
+    pub key: String,
     config: Arc<ServerConfig>,
 }
 
@@ -45,6 +48,8 @@ impl Tls {
             .unwrap();
         Self {
             authority: authority.pem(),
+            certificate: leaf.pem(),
+            key: leaf_key.serialize_pem(),
             config: Arc::new(config),
         }
     }
