@@ -196,7 +196,6 @@ mod tests {
                 .iter()
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
                 .collect(),
-            access: true,
         };
         let writer = buffer.clone();
         let subscriber = tracing_subscriber::fmt()

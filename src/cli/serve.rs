@@ -110,7 +110,7 @@ fn bound_connections(settings: &mut Settings, open_files: usize) {
     let wanted = settings.server.connections_max;
     if wanted > open_files / 2 {
         settings.server.connections_max = open_files / 2;
-        tracing::warn!(
+        tracing::info!(
             wanted,
             allowed = open_files / 2,
             open_files,

@@ -75,7 +75,6 @@ fn log(reader: &mut Reader, root: &Spot<'_>) -> Option<LogOptions> {
     let level = reader.choice(&level_spot);
     let formatter = reader.choice(&root.find("log.formatter"));
     let fields = fields(reader, &root.find("log.fields"));
-    let access_off = reader.boolean(&root.find("log.accesslog.disabled"));
     Some(LogOptions {
         level: match level?.as_str() {
             "error" => LogLevel::Error,
@@ -90,7 +89,6 @@ fn log(reader: &mut Reader, root: &Spot<'_>) -> Option<LogOptions> {
             _ => LogFormatter::Text,
         },
         fields: fields?,
-        access: !access_off?,
     })
 }
 

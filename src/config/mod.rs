@@ -109,8 +109,6 @@ pub struct LogOptions {
     pub formatter: LogFormatter,
     /// Fields added to every line.
     pub fields: BTreeMap<String, String>,
-    /// Whether each request leaves a line (`log.accesslog`).
-    pub access: bool,
 }
 
 /// Severity of a log line, the gravest first.

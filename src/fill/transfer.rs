@@ -57,7 +57,10 @@ impl Drop for Ending<'_> {
 /// A refusal is the next hop's word, not a fault; the rest wants someone's eye.
 fn log_failure(fill: &Fill, failure: &Failure) {
     match failure {
-        Failure::Refused(status) => {
+        Failure::Disk(error) => {
+            tracing::error!(digest = %fill.digest(), %error, "fill failed: look at the storage directory");
+        }
+        Failure::Refused(status @ 404) => {
             tracing::debug!(digest = %fill.digest(), status, "fill refused")
         }
         _ => tracing::warn!(digest = %fill.digest(), %failure, "fill failed"),

@@ -34,17 +34,23 @@ pub(super) async fn answer(context: &Context, query: Query<'_>, route: Route<'_>
         if_none_match: None,
         range: None,
     };
-    let outcome = ask(context, &request, unknown).await;
-    match (outcome, route) {
-        (Ok(reply), _) => reply,
+    match ask(context, &request, unknown).await {
+        Ok(reply) => reply,
         // Not every upstream has a catalogue; asking for it is how a cache is tried out.
-        (Err(_), Route::Catalog) => Reply::new(
-            Status::OK,
-            "application/json",
-            br#"{"repositories":[]}"#.to_vec(),
-        ),
-        (Err(reply), _) => reply,
+        Err(Refusal::Answered(_)) if route == Route::Catalog => {
+            let nothing = br#"{"repositories":[]}"#.to_vec();
+            Reply::new(Status::OK, "application/json", nothing)
+        }
+        Err(Refusal::Answered(reply) | Refusal::Failed(reply)) => reply,
     }
+}
+
+/// Why there is no list.
+enum Refusal {
+    /// The next hop answered something else.
+    Answered(Reply),
+    /// The next hop did not answer.
+    Failed(Reply),
 }
 
 /// Writes the parameters that lists know, and no others, as a query.
@@ -64,10 +70,10 @@ async fn ask(
     context: &Context,
     request: &upstream::Request,
     unknown: Code,
-) -> Result<Reply, Reply> {
+) -> Result<Reply, Refusal> {
     let failed = |error: upstream::Error| {
         tracing::warn!(path = request.path, %error, "a list could not be asked for");
-        Reply::of_upstream_error(&error)
+        Refusal::Failed(Reply::of_upstream_error(&error))
     };
     let response = context
         .service
@@ -76,11 +82,9 @@ async fn ask(
         .await
         .map_err(failed)?;
     if response.status() != 200 {
-        return Err(Reply::of_upstream_status(
-            response.status(),
-            unknown,
-            &request.path,
-        ));
+        let status = response.status();
+        let reply = Reply::of_upstream_status(status, unknown, &request.path);
+        return Err(Refusal::Answered(reply));
     }
     let content_type = response.field("content-type").and_then(media_type::essence);
     let content_type = content_type.unwrap_or("application/json").to_owned();

@@ -76,24 +76,25 @@ impl Found {
 }
 
 /// Returns the `Accept` to ask the next hop with: the client's, or every type that we know.
+///
+/// Types are sorted: dockerd writes its list in another order each time, and means the same.
 fn accept(request: &Request<'_>) -> String {
-    let mut joined = String::new();
-    for line in request.accept.clone() {
-        let Ok(line) = std::str::from_utf8(line) else {
-            continue;
-        };
-        if joined.len() + line.len() < ACCEPT_BYTES_MAX {
-            if !joined.is_empty() {
-                joined.push_str(", ");
-            }
-            joined.push_str(line);
-        }
+    let lines = request
+        .accept
+        .clone()
+        .filter_map(|line| std::str::from_utf8(line).ok());
+    let mut types: Vec<_> = lines
+        .flat_map(|line| line.split(','))
+        .map(str::trim)
+        .filter(|one| !one.is_empty())
+        .collect();
+    types.sort_unstable();
+    types.dedup();
+    let joined = types.join(", ");
+    if joined.is_empty() || joined.len() > ACCEPT_BYTES_MAX {
+        return media_type::ACCEPT.to_owned();
     }
-    if joined.is_empty() {
-        media_type::ACCEPT.to_owned()
-    } else {
-        joined
-    }
+    joined
 }
 
 async fn by_digest(
@@ -125,7 +126,7 @@ async fn by_tag(
     let key = TagKey {
         repository: name.as_str().to_owned(),
         tag: tag.to_owned(),
-        accept: accept.clone(),
+        accept: Digest::of(Algorithm::Sha256, accept.as_bytes()),
     };
     let known = match tags.find(&key) {
         Some(digest) => stored(context, digest)
@@ -242,7 +243,7 @@ async fn receive(
     context.counters.upstream_bytes.add(bytes.len() as u64);
     let digest = Digest::of(algorithm, &bytes);
     if expected.is_some_and(|expected| expected != digest) {
-        tracing::warn!(%digest, ?expected, "the next hop sent another manifest than it said");
+        tracing::warn!(%digest, "the next hop sent another manifest than it said");
         return Err(Reply::error(
             Code::BadGateway,
             "the upstream registry sent something else",
@@ -263,6 +264,9 @@ fn is_json(essence: &str) -> bool {
 }
 
 fn refused(status: u16, reference: &str) -> Reply {
+    if status != 404 {
+        tracing::warn!(reference, status, "the next hop refused a manifest");
+    }
     Reply::of_upstream_status(status, Code::ManifestUnknown, reference)
 }
 

@@ -14,7 +14,8 @@ const TAGS_MAX: usize = 65_536;
 pub(super) struct TagKey {
     pub(super) repository: String,
     pub(super) tag: String,
-    pub(super) accept: String,
+    /// Of the sorted list: a client chooses its length, not what it costs here.
+    pub(super) accept: Digest,
 }
 
 /// Digests by tag. Never served from without asking the origin.

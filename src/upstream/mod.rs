@@ -38,6 +38,7 @@ mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 pub use error::{Error, Phase};
 pub use options::{Credentials, Hop, Options};
@@ -54,6 +55,7 @@ use place::{authority, shown};
 use token::Purpose;
 
 use crate::limits::REDIRECTS_MAX;
+use crate::rt;
 
 /// The next hops and what is known of them; one for all cores.
 #[derive(Debug)]
@@ -62,6 +64,8 @@ pub struct Upstream {
     hops: Vec<Hop>,
     realms: Vec<String>,
     turn: AtomicUsize,
+    /// Longest time until a head is here, tokens, redirects and all hops included.
+    answer_timeout: Duration,
     keyring: Keyring,
     exchanger: Exchanger,
 }
@@ -86,6 +90,7 @@ impl Upstream {
             hops: options.hops,
             realms: options.realms,
             turn: AtomicUsize::new(0),
+            answer_timeout: options.connect_timeout + options.head_timeout,
             exchanger: Exchanger {
                 client: CLIENTS.fetch_add(1, Ordering::Relaxed),
                 connector,
@@ -111,9 +116,20 @@ impl Upstream {
         let first = self.turn.fetch_add(1, Ordering::Relaxed);
         let count = self.hops.len();
         let mut outcome = Err(Error::Request("no hop to send it to"));
+        // Redirects and tokens have deadlines of their own; all of them together, and all hops, have this
+        // one, so that a client hears 504 before it gives up itself (containerd: 30 s).
+        let end = Instant::now() + self.answer_timeout;
         for step in 0..count {
             let index = first.wrapping_add(step) % count;
-            outcome = self.ask(index, request).await;
+            let left = end.saturating_duration_since(Instant::now());
+            let share = left / u32::try_from(count - step).unwrap_or(u32::MAX);
+            outcome = match rt::timeout(share, self.ask(index, request)).await {
+                Ok(outcome) => outcome,
+                Err(_) => Err(Error::TimedOut {
+                    host: authority(&self.hops[index].url).to_owned(),
+                    phase: Phase::Head,
+                }),
+            };
             let is_last = step + 1 == count;
             match &outcome {
                 Ok(response) if response.status() < 500 => break,

@@ -30,6 +30,23 @@ fn a_tag_is_revalidated_each_time_and_costs_no_body_while_unchanged() {
 }
 
 #[test]
+fn the_order_of_accepted_types_makes_no_other_tag() {
+    // dockerd shuffles its Accept: every one of its pulls would pay for the manifest again.
+    let rig = Rig::start();
+    rig.origin.tag("test/image", "latest", OLD);
+    let types = [MANIFEST, "application/vnd.oci.image.index.v1+json", "*/*"];
+    for turn in 0..3 {
+        let mut shuffled = types;
+        shuffled.rotate_left(turn);
+        let accept = shuffled.join(", ");
+        let fields = [("Accept", accept.as_str())];
+        let reply = rig.transship.client().call("GET", BY_TAG, &fields);
+        assert_same(&reply.body, OLD.as_bytes());
+    }
+    assert_eq!(rig.origin.sent(BY_TAG), OLD.len() as u64);
+}
+
+#[test]
 fn a_tag_that_moves_is_new_at_the_next_request() {
     // A rollout would start the old version and report success.
     let rig = Rig::start();

@@ -24,11 +24,10 @@ fn without_a_file_the_defaults_hold() {
     assert_eq!(settings.server.head_timeout, Duration::from_secs(30));
     assert_eq!(settings.server.send_timeout, Duration::from_secs(60));
     assert_eq!(settings.server.connections_max, 16_384);
-    assert_eq!(settings.upstream.connect_timeout, Duration::from_secs(10));
-    assert_eq!(settings.upstream.head_timeout, Duration::from_secs(30));
+    assert_eq!(settings.upstream.connect_timeout, Duration::from_secs(5));
+    assert_eq!(settings.upstream.head_timeout, Duration::from_secs(20));
     assert_eq!(settings.upstream.progress_timeout, Duration::from_secs(30));
     assert_eq!(settings.log.level, LogLevel::Info);
-    assert!(settings.log.access);
     assert_eq!(settings.cores, None);
     assert!(effective.warnings.is_empty());
     assert!(effective.values.iter().all(|v| v.origin == Origin::Default));
@@ -105,14 +104,13 @@ fn values_of_the_http_section_reach_the_server() {
 #[test]
 fn the_log_section_is_read_and_its_old_level_too() {
     let effective = loaded(
-        "version: 0.1\nlog: {level: debug, formatter: logstash, fields: {service: cache, n: 1}, accesslog: {disabled: true}}\nloglevel: error\n",
+        "version: 0.1\nlog: {level: debug, formatter: logstash, fields: {service: cache, n: 1}}\nloglevel: error\n",
     );
     let log = &effective.settings.log;
     assert_eq!(log.level, LogLevel::Debug);
     assert_eq!(log.formatter, LogFormatter::Logstash);
     assert_eq!(log.fields["service"], "cache");
     assert_eq!(log.fields["n"], "1");
-    assert!(!log.access);
     let old = loaded("version: 0.1\nloglevel: error\n");
     assert_eq!(old.settings.log.level, LogLevel::Error);
     assert_eq!(
