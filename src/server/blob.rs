@@ -1,6 +1,7 @@
 //! Blobs: from this core's open files, from the store, or from a fill.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use super::body::{self, Plan, Source};
 use super::context::Context;
@@ -44,10 +45,10 @@ pub(super) async fn answer_plain(exchange: &mut Exchange, request: &Request<'_>)
     output.clear();
     output.extend_from_slice(blob.plain.get_or_init(|| write_plain(exchange, &blob)));
     output[PLAIN_DATE].copy_from_slice(date.as_bytes());
-    let counters = Rc::clone(&exchange.context);
-    counters.counters.count_request(CacheUse::Hit, 200);
+    let counters = Arc::clone(&exchange.context.counters);
+    counters.count_request(CacheUse::Hit, 200);
     if blob.small.is_some() {
-        counters.counters.client_bytes.add(blob.size_bytes);
+        counters.client_bytes.add(blob.size_bytes);
         return Some(exchange.send(output, Connection::Stay).await);
     }
     exchange.output = output;

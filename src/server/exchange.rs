@@ -77,7 +77,6 @@ impl Exchange {
             Ok(route) if is_pull(request.method, &route) => {
                 self.answer_route(request, query, terms, route).await
             }
-            Ok(Route::Root | Route::Base) => self.reply(terms, Reply::method_not_allowed()).await,
             Ok(_) => self.reply(terms, Reply::unsupported()).await,
             Err(error) => match error.code() {
                 Some(code) => {

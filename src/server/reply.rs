@@ -98,10 +98,6 @@ impl Reply {
         Self::new(Status(404), "text/plain", b"404 page not found\n".to_vec())
     }
 
-    pub(super) fn method_not_allowed() -> Self {
-        Self::unsupported()
-    }
-
     /// Pushes and deletes.
     pub(super) fn unsupported() -> Self {
         let message = "this is a pull-only cache: push to the origin registry";
