@@ -2,7 +2,9 @@
 //!
 //! A table of contents; ARCHITECTURE.md says what each module is for and which way it may look.
 
+pub mod access;
 pub mod admin;
+pub mod auth;
 pub mod cli;
 pub mod config;
 pub mod digest;

@@ -9,26 +9,38 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module and what it may use; `crate::x` and `super::` within a module are always allowed.
-const MAY_USE: [(&str, &[&str]); 14] = [
+const MAY_USE: [(&str, &[&str]); 16] = [
     ("limits", &[]),
     ("digest", &["limits"]),
     ("metrics", &["limits"]),
     ("http", &["digest", "limits"]),
     ("registry", &["digest", "http", "limits"]),
+    ("auth", &["digest", "limits", "registry"]),
     ("rt", &["limits"]),
     ("store", &["digest", "limits", "metrics", "rt"]),
     (
         "upstream",
-        &["digest", "http", "limits", "metrics", "registry", "rt"],
+        &[
+            "auth", "digest", "http", "limits", "metrics", "registry", "rt",
+        ],
     ),
     (
         "fill",
-        &["digest", "limits", "metrics", "rt", "store", "upstream"],
+        &[
+            "auth", "digest", "limits", "metrics", "rt", "store", "upstream",
+        ],
+    ),
+    (
+        "access",
+        &[
+            "auth", "digest", "limits", "metrics", "registry", "rt", "store", "upstream",
+        ],
     ),
     (
         "server",
         &[
-            "digest", "fill", "http", "limits", "metrics", "registry", "rt", "store", "upstream",
+            "access", "auth", "digest", "fill", "http", "limits", "metrics", "registry", "rt",
+            "store", "upstream",
         ],
     ),
     (
@@ -38,12 +50,15 @@ const MAY_USE: [(&str, &[&str]); 14] = [
     // Types only: the Options of every module.
     (
         "config",
-        &["admin", "limits", "rt", "server", "store", "upstream"],
+        &[
+            "access", "admin", "auth", "limits", "rt", "server", "store", "upstream",
+        ],
     ),
     (
         "cli",
         &[
-            "admin", "config", "fill", "limits", "metrics", "rt", "server", "store", "upstream",
+            "access", "admin", "config", "fill", "limits", "metrics", "rt", "server", "store",
+            "upstream",
         ],
     ),
     ("main", &["cli"]),

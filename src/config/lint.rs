@@ -245,7 +245,7 @@ fn matching(
     report: &mut Report,
 ) {
     let shown = file.path.display();
-    match rustls::crypto::ring::sign::any_supported_type(key) {
+    match rustls::crypto::aws_lc_rs::sign::any_supported_type(key) {
         Err(_) => {
             let text = format!(
                 "{shown} holds a key of a kind that is not supported: want RSA, ECDSA or Ed25519"

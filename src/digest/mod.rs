@@ -204,16 +204,16 @@ const fn nibble(digit: u8) -> Result<u8, DigestError> {
 #[derive(Clone)]
 pub struct Hasher {
     algorithm: Algorithm,
-    context: ring::digest::Context,
+    context: aws_lc_rs::digest::Context,
 }
 
 impl Hasher {
     /// Returns a hasher that has seen nothing yet.
     #[must_use]
     pub fn new(algorithm: Algorithm) -> Self {
-        let context = ring::digest::Context::new(match algorithm {
-            Algorithm::Sha256 => &ring::digest::SHA256,
-            Algorithm::Sha512 => &ring::digest::SHA512,
+        let context = aws_lc_rs::digest::Context::new(match algorithm {
+            Algorithm::Sha256 => &aws_lc_rs::digest::SHA256,
+            Algorithm::Sha512 => &aws_lc_rs::digest::SHA512,
         });
         Self { algorithm, context }
     }

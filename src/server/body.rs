@@ -356,9 +356,9 @@ fn abort(exchange: &Exchange) -> Next {
 
 /// Returns 128 random bits, which a blob's author cannot know.
 fn random() -> u128 {
-    use ring::rand::SecureRandom as _;
+    use aws_lc_rs::rand::SecureRandom as _;
     let mut bytes = [0; 16];
     // Without randomness the boundary is guessable; the parts are still framed by their own lengths.
-    let _ = ring::rand::SystemRandom::new().fill(&mut bytes);
+    let _ = aws_lc_rs::rand::SystemRandom::new().fill(&mut bytes);
     u128::from_ne_bytes(bytes)
 }

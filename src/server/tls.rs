@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use rustls::crypto::ring;
+use rustls::crypto::aws_lc_rs;
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion, version};
 use rustls_pki_types::pem::PemObject;
@@ -16,7 +16,7 @@ use super::{Tls, TlsVersion};
 pub(super) fn server_config(options: &Tls) -> io::Result<ServerConfig> {
     let certificates = read_certificates(&options.certificate)?;
     let key = PrivateKeyDer::from_pem_file(&options.key).map_err(|e| about(&options.key, e))?;
-    let provider = Arc::new(ring::default_provider());
+    let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&versions(options.minimum))
         .map_err(io::Error::other)?;

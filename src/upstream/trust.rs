@@ -57,7 +57,7 @@ pub(super) fn client_config(cas: &[PathBuf]) -> Result<Arc<ClientConfig>, SetupE
             reason,
         })?;
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(SetupError::Tls)?

@@ -67,7 +67,7 @@ fn shake_hands(addr: SocketAddr, tls: &Tls) -> (TcpStream, ClientConnection) {
     let mut roots = RootCertStore::empty();
     let authority = CertificateDer::from_pem_slice(tls.authority.as_bytes()).unwrap();
     roots.add(authority).unwrap();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()

@@ -1,6 +1,6 @@
 //! Many clients want the same absent blob at the same time.
 
-use ring::digest::{Context, SHA256};
+use aws_lc_rs::digest::{Context, SHA256};
 
 use crate::support::blob::hex;
 use crate::support::{Blob, Client, Gate, Plan, Rig, Transship, assert_same};

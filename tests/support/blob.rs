@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ring::digest::{SHA256, SHA512, digest};
+use aws_lc_rs::digest::{SHA256, SHA512, digest};
 
 const PAGE: usize = 4096;
 const PATTERN: usize = 256 * PAGE;

@@ -1,0 +1,75 @@
+//! What an operator may say about who may pull (`transship.access`, `auth`).
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use url::Url;
+
+use crate::auth::Secret;
+
+/// Who may pull, and how that is found out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Whose rights count for a request without a signed URL.
+    pub rights: Rights,
+    /// A login of the cache's own (`auth`).
+    pub door: Option<Door>,
+    /// Refuse every request for content that has no signed URL (`transship.access.require_token`).
+    pub require_token: bool,
+    /// Where the keys of signed URLs are (`transship.access.keys`); `None` asks the origin for
+    /// `/.well-known/jwks.json`.
+    pub keys: Option<KeySource>,
+    /// Secret of signed URLs with HS256 (`transship.access.secret`); `None` refuses the algorithm.
+    pub secret: Option<Secret>,
+    /// How far clocks may differ (`transship.access.leeway`).
+    pub leeway: Duration,
+    /// How long the origin's word on a user counts without asking again (`transship.access.remember`).
+    pub remember: Duration,
+    /// How long it counts while the origin cannot be asked (`transship.access.grace`).
+    pub grace: Duration,
+}
+
+/// Whose rights count at the origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rights {
+    /// The client's own: its `Authorization` is passed on, and the origin decides.
+    Client,
+    /// The cache's: what its own credentials may pull, every client may (`transship.access.shared`).
+    Cache,
+    /// Nobody's: everything behind this cache is public (`transship.access.public`).
+    Public,
+}
+
+/// Where a JWK set is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeySource {
+    /// A file, read again when it changes.
+    File(PathBuf),
+    /// An address, asked again on a timer and before an unknown key is refused.
+    Url(Url),
+}
+
+/// A login at the cache itself, as in the registry's configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// User names and passwords in a file of bcrypt hashes (`auth.htpasswd`).
+    Htpasswd {
+        /// Shown to the user.
+        realm: String,
+        /// The file, read again when it changes.
+        path: PathBuf,
+    },
+    /// Tokens of a token server (`auth.token`).
+    Token {
+        /// URL of the token server.
+        realm: String,
+        /// Name of this service, as the token server knows it: the tokens' audience.
+        service: String,
+        /// The tokens' issuer.
+        issuer: String,
+        /// PEM file of certificates whose keys sign tokens, or that signed those (`rootcertbundle`).
+        roots: Option<PathBuf>,
+        /// JWK set whose keys sign tokens (`jwks`).
+        jwks: Option<PathBuf>,
+    },
+}
