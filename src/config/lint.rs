@@ -94,23 +94,25 @@ pub(super) fn root(path: &Path, key: &str, origin: &Origin, report: &mut Report)
     }
 }
 
-/// Remarks on certificates and keys.
+/// Remarks on certificates, keys, and files of users.
 pub(super) fn files(files: &[FileUse], now: SystemTime, report: &mut Report) {
     let mut certificate: Option<(&FileUse, Vec<CertificateDer<'static>>)> = None;
     let mut key: Option<(&FileUse, PrivateKeyDer<'static>)> = None;
     for file in files {
-        let Some(pem) = content(file, report) else {
+        let Some(content) = content(file, report) else {
             continue;
         };
         match file.role {
             Role::Certificate => {
-                let chain = certificates(file, &pem, now, report);
+                let chain = certificates(file, &content, now, report);
                 certificate = chain.map(|chain| (file, chain));
             }
             Role::Authority => {
-                certificates(file, &pem, now, report);
+                certificates(file, &content, now, report);
             }
-            Role::Key => key = private_key(file, &pem, report).map(|key| (file, key)),
+            Role::Key => key = private_key(file, &content, report).map(|key| (file, key)),
+            Role::Passwords => super::logins::passwords(file, &content, report),
+            Role::KeySet => super::logins::key_set(file, &content, report),
         }
     }
     if let (Some((_, chain)), Some((file, key))) = (certificate, key) {
@@ -118,8 +120,8 @@ pub(super) fn files(files: &[FileUse], now: SystemTime, report: &mut Report) {
     }
 }
 
-/// Largest PEM file that is read, in bytes: bundles of public authorities are a quarter of this.
-const PEM_BYTES_MAX: u64 = 1024 * 1024;
+/// Largest file that is read, in bytes: bundles of public authorities are a quarter of this.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Returns what the file holds.
 fn content(file: &FileUse, report: &mut Report) -> Option<Vec<u8>> {
@@ -127,8 +129,8 @@ fn content(file: &FileUse, report: &mut Report) -> Option<Vec<u8>> {
         if !metadata.is_file() {
             return Err(std::io::Error::other("not a regular file"));
         }
-        if metadata.len() > PEM_BYTES_MAX {
-            return Err(std::io::Error::other("larger than any PEM file"));
+        if metadata.len() > FILE_BYTES_MAX {
+            return Err(std::io::Error::other("larger than 1 MiB"));
         }
         std::fs::read(&file.path)
     });
