@@ -65,3 +65,19 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Largest configuration file and largest value of a `REGISTRY_…` variable, in bytes: a hundred times
 /// what the longest known registry configuration takes.
 pub const CONFIG_BYTES_MAX: usize = 1024 * 1024;
+/// Longest token (JWT) that is looked at, in bytes: what fits a request head twice over, see
+/// [`REQUEST_TARGET_BYTES_MAX`].
+pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
+/// Most keys that one token's signature is tried with: a signature costs 50 µs, and anybody may send one.
+pub const TOKEN_KEYS_TRIED_MAX: usize = 8;
+/// Most certificates read from one token's header: a leaf and what stands between it and a root.
+pub const TOKEN_CERTIFICATES_MAX: usize = 4;
+/// Largest key set or certificate bundle, in bytes: 64 RSA keys with their chains take less.
+pub const KEY_SET_BYTES_MAX: usize = 256 * 1024;
+/// Most keys of one set. Large identity providers publish about twenty.
+pub const KEY_SET_KEYS_MAX: usize = 64;
+/// Shortest secret of HS256, in bytes: as long as the hash (RFC 7518 §3.2). A shorter one can be guessed
+/// from a single token.
+pub const TOKEN_SECRET_BYTES_MIN: usize = 32;
+/// Costliest bcrypt hash that is worked through for a login: cost 15 takes one to three seconds.
+pub const BCRYPT_COST_MAX: u32 = 15;
