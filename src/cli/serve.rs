@@ -9,6 +9,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::access::Access;
 use crate::admin::Admin;
 use crate::config::{Effective, Settings};
 use crate::fill::Fills;
@@ -51,6 +52,11 @@ fn run(mut settings: Settings) -> io::Result<()> {
     let (listeners, listen) = bind(settings.server.listen, cores, "http.addr")?;
     let store = Arc::new(Store::open(&settings.store)?);
     let upstream = Arc::new(Upstream::new(settings.upstream.clone()).map_err(io::Error::other)?);
+    let access = Arc::new(Access::new(
+        settings.access.clone(),
+        Arc::clone(&store),
+        Arc::clone(&upstream),
+    )?);
     let threads = cores.max(SINK_THREADS_MIN);
     let fills = Arc::new(Fills::new(
         Arc::clone(&store),
@@ -62,6 +68,7 @@ fn run(mut settings: Settings) -> io::Result<()> {
         store: Arc::clone(&store),
         fills,
         upstream,
+        access,
         metrics: metrics.clone(),
         open_files_per_core: (open_files / 4 / cores).clamp(16, OPEN_BLOBS_MAX),
     };

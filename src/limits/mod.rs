@@ -81,3 +81,21 @@ pub const KEY_SET_KEYS_MAX: usize = 64;
 pub const TOKEN_SECRET_BYTES_MIN: usize = 32;
 /// Costliest bcrypt hash that is worked through for a login: cost 15 takes one to three seconds.
 pub const BCRYPT_COST_MAX: u32 = 15;
+/// Most permissions of the origin that are remembered: users times repositories of an hour.
+pub const PERMISSIONS_MAX: usize = 64 * 1024;
+/// Most grants that one core remembers: what a client that comes again needs no lock for.
+pub const GRANTS_PER_CORE_MAX: usize = 8 * 1024;
+/// Longest wait for the origin's word on a permission that counts without it for the time being.
+pub const GRACE_PATIENCE: Duration = Duration::from_secs(2);
+/// How long an origin that gave no answer is not asked again about such permissions.
+pub const AWAY_TIME: Duration = Duration::from_secs(5);
+/// Shortest time between two fetches of a key set because a token names an unknown key.
+pub const KEYS_REFRESH_MIN: Duration = Duration::from_secs(1);
+/// How often key sets are fetched anew, and files of keys and passwords looked at.
+pub const KEYS_REFRESH_EVERY: Duration = Duration::from_secs(300);
+/// Most lines a second and core about requests that were refused: clients must not fill the log.
+pub const REFUSALS_LOGGED_A_SECOND: u32 = 10;
+/// Most logins at the cache's own door that are remembered.
+pub const LOGINS_MAX: usize = 64 * 1024;
+/// Most passwords that wait to be compared: at 50 ms each the last one waits three seconds.
+pub const LOGINS_WAITING_MAX: usize = 64;

@@ -7,6 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::Credentials;
+use crate::auth::Secret;
+use crate::http::grammar::is_value;
 
 /// A whole value of `Authorization`: scheme and secret. `Debug` hides it; nothing displays it.
 #[derive(Clone, PartialEq, Eq)]
@@ -17,6 +19,11 @@ impl Authorization {
     pub(super) fn bearer(token: &str) -> Option<Self> {
         let is_token = !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic());
         is_token.then(|| Self(format!("Bearer {token}").into()))
+    }
+
+    /// Returns a client's own value, as it came; `None` where it cannot be part of a head.
+    pub(super) fn of_client(value: &Secret) -> Option<Self> {
+        is_value(value.expose().as_bytes()).then(|| Self(value.expose().into()))
     }
 
     /// Returns the value that presents a user name and a password (RFC 7617 §2).
