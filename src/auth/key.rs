@@ -162,7 +162,7 @@ impl Key {
 
     /// Says whether `signature` (base64url) over `signed` is good. Asks nothing of a key that does not fit.
     ///
-    /// Costs about 40 µs for Ed25519, 80 µs for P-256, 25 µs for RSA of 2048 bits.
+    /// Costs 20 µs for RSA of 2048 bits, 40 to 120 µs for Ed25519 and P-256, up to 400 µs for P-384.
     pub(super) fn verifies(&self, algorithm: Algorithm, signed: &str, signature: &str) -> bool {
         self.fits(algorithm)
             && jsonwebtoken::crypto::verify(signature, signed.as_bytes(), &self.verifier, algorithm)

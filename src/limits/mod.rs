@@ -68,7 +68,7 @@ pub const CONFIG_BYTES_MAX: usize = 1024 * 1024;
 /// Longest token (JWT) that is looked at, in bytes: what fits a request head twice over, see
 /// [`REQUEST_TARGET_BYTES_MAX`].
 pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
-/// Most keys that one token's signature is tried with: a signature costs 50 µs, and anybody may send one.
+/// Most keys that one token's signature is tried with: one costs 20 to 400 µs, and anybody may send it.
 pub const TOKEN_KEYS_TRIED_MAX: usize = 8;
 /// Most certificates read from one token's header: a leaf and what stands between it and a root.
 pub const TOKEN_CERTIFICATES_MAX: usize = 4;
