@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::{Access, Denial, Door};
-use crate::auth::{Authorization, Htpasswd, KeySet, RegistryToken};
+use crate::auth::{Algorithms, Authorization, Htpasswd, KeySet, RegistryToken};
 use crate::digest::Digest;
 use crate::limits::{LOGINS_MAX, LOGINS_WAITING_MAX};
 use crate::registry::Name;
@@ -51,11 +51,15 @@ impl Entrance {
                 issuer,
                 roots,
                 jwks,
-                ..
+                algorithms,
             } => Ok(Self::Tokens(Tokens {
                 challenge: format!("Bearer realm={},service={}", quoted(realm), quoted(service)),
                 service: service.clone(),
                 issuer: issuer.clone(),
+                allowed: match algorithms.is_empty() {
+                    true => Algorithms::REGISTRY_TOKEN,
+                    false => Algorithms::named(algorithms.iter().map(String::as_str)),
+                },
                 keys: {
                     let paths = roots.iter().chain(jwks).cloned().collect();
                     let roots = roots.clone();
@@ -83,6 +87,7 @@ pub(super) struct Tokens {
     challenge: String,
     service: String,
     issuer: String,
+    allowed: Algorithms,
     keys: Watched<KeySet>,
 }
 
@@ -171,7 +176,15 @@ impl Tokens {
             return Err(self.challenge(repository, None));
         };
         let keys = self.keys.current.load();
-        let checked = RegistryToken::check(token, &keys, now, leeway, &self.issuer, &self.service);
+        let checked = RegistryToken::check(
+            token,
+            &keys,
+            self.allowed,
+            now,
+            leeway,
+            &self.issuer,
+            &self.service,
+        );
         let token = checked.map_err(|refusal| {
             tracing::info!(%refusal, "a token was refused at the door");
             self.challenge(repository, Some("invalid_token"))

@@ -55,6 +55,13 @@ impl Algorithms {
     /// What registry tokens may be signed with: the registry's default list, less ES512.
     pub const REGISTRY_TOKEN: Self = Self::EDDSA.or(Self::ES256).or(Self::ES384).or(Self::RSA);
 
+    /// Returns the set of the algorithms of these names (RFC 7518 §3.1); names that no key here could
+    /// verify add nothing.
+    pub fn named<'n>(names: impl IntoIterator<Item = &'n str>) -> Self {
+        let known = names.into_iter().filter_map(named);
+        known.fold(Self::NONE, |all, one| all.or(Self::of(one)))
+    }
+
     /// Returns the set of one algorithm; empty for one that tokens may not use.
     #[must_use]
     pub const fn of(algorithm: Algorithm) -> Self {

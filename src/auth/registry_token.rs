@@ -23,8 +23,9 @@ pub struct RegistryToken {
 impl RegistryToken {
     /// Checks that a token is of `issuer`, for `service`, and counts at `now`, seconds since the epoch.
     ///
-    /// Signed with EdDSA, ES256, ES384, or RSA of any kind that JWTs know; never with a secret. Costs a
-    /// signature, see [`verify`](super::verify).
+    /// - `allowed`: what it may be signed with, of [`Algorithms::REGISTRY_TOKEN`]; never a secret.
+    ///
+    /// Costs a signature, see [`verify`](super::verify).
     ///
     /// # Errors
     ///
@@ -32,12 +33,14 @@ impl RegistryToken {
     pub fn check(
         token: &str,
         keys: &KeySet,
+        allowed: Algorithms,
         now: u64,
         leeway_seconds: u64,
         issuer: &str,
         service: &str,
     ) -> Result<Self, Refusal> {
-        let claims = token::verify(token, keys, Algorithms::REGISTRY_TOKEN, now)?;
+        let allowed = allowed.and(Algorithms::REGISTRY_TOKEN);
+        let claims = token::verify(token, keys, allowed, now)?;
         if claims.issuer.as_deref() != Some(issuer) {
             return Err(Refusal::Issuer);
         }

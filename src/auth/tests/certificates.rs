@@ -10,7 +10,7 @@ use rcgen::{
 use serde_json::{Value, json};
 
 use crate::auth::testing::{NOW, Signer, encode, registry_claims};
-use crate::auth::{KeySet, KeySetError, Refusal, RegistryToken, Unusable};
+use crate::auth::{Algorithms, KeySet, KeySetError, Refusal, RegistryToken, Unusable};
 use crate::limits::{KEY_SET_BYTES_MAX, TOKEN_CERTIFICATES_MAX};
 
 /// The body of a fuzz target.
@@ -58,7 +58,16 @@ fn chain(certificates: &[&Certificate]) -> Value {
 }
 
 fn check_at(token: &str, keys: &KeySet, now: u64) -> Option<Refusal> {
-    RegistryToken::check(token, keys, now, 0, "auth.example", "registry.example").err()
+    RegistryToken::check(
+        token,
+        keys,
+        Algorithms::REGISTRY_TOKEN,
+        now,
+        0,
+        "auth.example",
+        "registry.example",
+    )
+    .err()
 }
 
 /// Returns what is said to a token that `signer` signed and whose header has this chain.

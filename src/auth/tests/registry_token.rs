@@ -3,14 +3,22 @@
 use serde_json::{Value, json};
 
 use crate::auth::testing::{NOW, Signer, key_set, registry_claims};
-use crate::auth::{Refusal, RegistryToken};
+use crate::auth::{Algorithms, Refusal, RegistryToken};
 use crate::registry::Name;
 
 fn check(claims: &Value, now: u64) -> Result<RegistryToken, Refusal> {
     let signer = Signer::p256("k");
     let token = signer.token(claims);
     let keys = key_set(&[&signer]);
-    RegistryToken::check(&token, &keys, now, 60, "auth.example", "registry.example")
+    RegistryToken::check(
+        &token,
+        &keys,
+        Algorithms::REGISTRY_TOKEN,
+        now,
+        60,
+        "auth.example",
+        "registry.example",
+    )
 }
 
 #[test]
@@ -95,7 +103,15 @@ fn a_secret_never_signs_a_registry_token() {
     let keys = key_set(&[&Signer::p256("k")]);
     let keys = keys.with_secret(&crate::auth::Secret::new(text)).unwrap();
     let token = Signer::secret(text.as_bytes()).token(&registry_claims());
-    let check = RegistryToken::check(&token, &keys, NOW, 60, "auth.example", "registry.example");
+    let check = RegistryToken::check(
+        &token,
+        &keys,
+        Algorithms::REGISTRY_TOKEN,
+        NOW,
+        60,
+        "auth.example",
+        "registry.example",
+    );
     assert_eq!(check, Err(Refusal::Algorithm));
 }
 
@@ -116,8 +132,29 @@ fn every_algorithm_of_token_servers_is_taken() {
         tokens.push(rsa.mint(&json!({"alg": algorithm, "kid": "rsa"}), &registry_claims()));
     }
     for token in tokens {
-        let check =
-            RegistryToken::check(&token, &keys, NOW, 60, "auth.example", "registry.example");
+        let check = RegistryToken::check(
+            &token,
+            &keys,
+            Algorithms::REGISTRY_TOKEN,
+            NOW,
+            60,
+            "auth.example",
+            "registry.example",
+        );
         assert!(check.is_ok());
     }
+}
+
+#[test]
+fn a_list_of_algorithms_leaves_the_others_out() {
+    let signer = Signer::p256("p256");
+    let (token, keys) = (signer.token(&registry_claims()), key_set(&[&signer]));
+    let check = |names: &[&str]| {
+        let allowed = Algorithms::named(names.iter().copied());
+        let (issuer, service) = ("auth.example", "registry.example");
+        RegistryToken::check(&token, &keys, allowed, NOW, 60, issuer, service).err()
+    };
+    assert_eq!(check(&["RS256", "ES256"]), None);
+    assert_eq!(check(&["RS256", "ES384"]), Some(Refusal::Algorithm));
+    assert_eq!(check(&["none", ""]), Some(Refusal::Algorithm));
 }
