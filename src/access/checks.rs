@@ -13,7 +13,7 @@ use crate::digest::Digest;
 use crate::limits::AWAY_TIME;
 use crate::metrics::{CheckOutcome, Counters};
 use crate::rt::{self, Notify};
-use crate::upstream::{Authority, Method, Request};
+use crate::upstream::{Authority, Method, Request, Trail};
 
 /// What is being asked.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -22,6 +22,8 @@ pub(super) struct Question {
     pub(super) kind: Kind,
     pub(super) repository: Box<str>,
     pub(super) digest: Digest,
+    /// What the request passed that wants to know: those that passed others may go round in a cycle.
+    pub(super) trail: Trail,
 }
 
 /// One question on its way to the origin.
@@ -106,6 +108,8 @@ impl Access {
         let request = Request {
             method: Method::Head,
             repository: Some(question.repository.to_string()),
+            digest: Some(question.digest),
+            trail: question.trail.clone(),
             authority,
             // A manifest that the client could not read by its type exists all the same.
             accept: matches!(question.kind, Kind::Manifest)
@@ -154,12 +158,13 @@ impl Access {
 }
 
 impl Question {
-    pub(super) fn new(who: Who, item: Item<'_>) -> Self {
+    pub(super) fn new(who: Who, item: Item<'_>, trail: &Trail) -> Self {
         Self {
             who,
             kind: item.kind,
             repository: item.repository.as_str().into(),
             digest: item.digest,
+            trail: trail.clone(),
         }
     }
 

@@ -26,7 +26,7 @@ impl Access {
             return Ok(());
         }
         if let Authority::Client(_) = visit.authority {
-            return self.ask_base(visit.authority.clone()).await;
+            return self.ask_base(visit, visit.authority.clone()).await;
         }
         let known = self.greeting.0.lock().clone();
         if let Some((at, word)) = &known
@@ -34,7 +34,7 @@ impl Access {
         {
             return word.clone();
         }
-        match self.ask_base(Authority::Nobody).await {
+        match self.ask_base(visit, Authority::Nobody).await {
             Err(denial) if denial.is_undecided() => {
                 self.checks.note(true);
                 known.map_or(Ok(()), |(_, word)| word)
@@ -46,9 +46,10 @@ impl Access {
         }
     }
 
-    async fn ask_base(&self, authority: Authority) -> Result<(), Denial> {
+    async fn ask_base(&self, visit: &Visit, authority: Authority) -> Result<(), Denial> {
         let request = Request {
             authority,
+            trail: visit.trail.clone(),
             ..Request::get("/v2/".to_owned())
         };
         match self.upstream.send(&request).await {

@@ -18,7 +18,7 @@ use super::{Access, Denial, Item, KeySource, Options};
 use crate::auth::{KeySet, KeySetError, Refusal, Secret, SignedUrl};
 use crate::limits::{KEYS_REFRESH_EVERY, KEYS_REFRESH_MIN};
 use crate::rt::{self, Notify, blocking};
-use crate::upstream::Upstream;
+use crate::upstream::{Trail, Upstream};
 
 /// The key sets at hand and where they come from.
 #[derive(Debug)]
@@ -115,11 +115,12 @@ impl Access {
         token: &str,
         item: Item<'_>,
         now: u64,
+        trail: Trail,
     ) -> Result<u64, Denial> {
         match self.verify(token, item, now) {
             // It may have been signed with a key of just now.
             Err(Refusal::KeyUnknown) => {
-                self.refresh_keys().await;
+                self.refresh_keys(trail).await;
                 self.verify(token, item, now)
             }
             outcome => outcome,
@@ -136,9 +137,11 @@ impl Access {
 
     /// Returns the public keys as a JWK set, for the next cache; fetched first if they never were.
     /// `None` where there are none.
-    pub async fn public_keys(self: &Arc<Self>) -> Option<Vec<u8>> {
+    ///
+    /// - `trail`: what the request for them passed before it came here.
+    pub async fn public_keys(self: &Arc<Self>, trail: Trail) -> Option<Vec<u8>> {
         if !self.keys.is_wanted() {
-            self.refresh_keys().await;
+            self.refresh_keys(trail).await;
         }
         let keys = self.keys.current.load();
         (!keys.is_empty()).then(|| keys.to_json().into_bytes())
@@ -148,13 +151,13 @@ impl Access {
     ///
     /// Two fetches are at least [`KEYS_REFRESH_MIN`] apart: whoever comes sooner waits, so that no good
     /// token is refused for it and no bad one makes the origin busy.
-    async fn refresh_keys(self: &Arc<Self>) {
+    async fn refresh_keys(self: &Arc<Self>, trail: Trail) {
         let keys = &self.keys;
         if !keys.is_fetching.swap(true, Ordering::AcqRel) {
             let access = Arc::clone(self);
             rt::spawn(async move {
                 rt::sleep(access.keys.pause()).await;
-                access.fetch_keys().await;
+                access.fetch_keys(&trail).await;
                 *access.keys.fetched.lock() = Some(Instant::now());
                 access.keys.is_fetching.store(false, Ordering::Release);
                 access.keys.arrived.wake_all();
@@ -164,7 +167,7 @@ impl Access {
         keys.arrived.wait(arrived).await;
     }
 
-    async fn fetch_keys(&self) {
+    async fn fetch_keys(&self, trail: &Trail) {
         for (index, source) in self.keys.sources.iter().enumerate() {
             let fetched = match source {
                 KeySource::File(path) => {
@@ -173,7 +176,7 @@ impl Access {
                     let read = read.and_then(std::convert::identity);
                     read.map(Some).map_err(|error| error.to_string())
                 }
-                KeySource::Url(url) => self.fetch_set(url).await,
+                KeySource::Url(url) => self.fetch_set(url, trail.clone()).await,
             };
             match fetched {
                 Ok(Some(set)) => self.keys.put(index, set),
@@ -185,8 +188,8 @@ impl Access {
         drop(self.keys.publish());
     }
 
-    async fn fetch_set(&self, url: &Url) -> Result<Option<KeySet>, String> {
-        let fetched = self.upstream.key_set(url).await;
+    async fn fetch_set(&self, url: &Url, trail: Trail) -> Result<Option<KeySet>, String> {
+        let fetched = self.upstream.key_set(url, trail).await;
         let Some(json) = fetched.map_err(|error| error.to_string())? else {
             return Ok(None);
         };
@@ -200,7 +203,7 @@ impl Access {
         loop {
             rt::sleep(KEYS_REFRESH_EVERY).await;
             if self.keys.is_wanted() {
-                self.refresh_keys().await;
+                self.refresh_keys(Trail::default()).await;
             }
         }
     }

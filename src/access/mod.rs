@@ -144,11 +144,14 @@ impl Access {
     ) -> Result<Visit, Denial> {
         match shown.token {
             Some(token) if self.is_public() => {
-                Ok(Visit::public(Authority::Signed(Secret::new(token))))
+                let authority = Authority::Signed(Secret::new(token));
+                Ok(Visit::public(authority, shown.trail()))
             }
             Some(token) if item.kind == Kind::Blob => {
-                let until = self.check_signature(token, item, now).await?;
-                Ok(Visit::signed(Secret::new(token), until))
+                let until = self
+                    .check_signature(token, item, now, shown.trail())
+                    .await?;
+                Ok(Visit::signed(Secret::new(token), until, shown.trail()))
             }
             _ => self.admit_unsigned(shown, Some(item.repository), now).await,
         }
@@ -169,7 +172,7 @@ impl Access {
             return Err(Denial::Unsigned);
         }
         if self.is_public() {
-            return Ok(Visit::public(Authority::Cache));
+            return Ok(Visit::public(Authority::Cache, shown.trail()));
         }
         let credential = shown.authorization.map(text).transpose()?;
         let vouched_until = match &self.entrance {
@@ -189,7 +192,11 @@ impl Access {
             is_clients: self.is_clients(),
             vouched_until,
         };
-        Ok(Visit { authority, claim })
+        Ok(Visit {
+            authority,
+            trail: shown.trail(),
+            claim,
+        })
     }
 
     /// Says whether `visit` may have `item`, and for how long without being asked again; asks the
@@ -212,7 +219,7 @@ impl Access {
         if self.is_remembered(visit, item) {
             return Ok(self.remaining(visit, who, item, now));
         }
-        let question = Question::new(who, item);
+        let question = Question::new(who, item, &visit.trail);
         if !self.may_be_graced(who, item) {
             return match self.ask(question, &visit.authority, counters).await {
                 Ok(()) => Ok(self.lease(visit, now)),

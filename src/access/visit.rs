@@ -1,7 +1,7 @@
 //! What a request shows, and whose right it thereby claims.
 
 use crate::auth::Secret;
-use crate::upstream::Authority;
+use crate::upstream::{Authority, Trail};
 
 use super::permissions::Who;
 
@@ -12,6 +12,8 @@ pub struct Shown<'a> {
     pub token: Option<&'a str>,
     /// Its value of `Authorization`.
     pub authorization: Option<&'a [u8]>,
+    /// What it passed before it came here; `None` is nothing.
+    pub trail: Option<&'a Trail>,
 }
 
 /// A request that was let in, and whose right it claims from here on.
@@ -19,6 +21,8 @@ pub struct Shown<'a> {
 pub struct Visit {
     /// In whose name next hops are asked for what it wants.
     pub authority: Authority,
+    /// What the request passed before it came here.
+    pub trail: Trail,
     pub(super) claim: Claim,
 }
 
@@ -44,17 +48,25 @@ pub(super) enum Claim {
     },
 }
 
+impl Shown<'_> {
+    pub(super) fn trail(&self) -> Trail {
+        self.trail.cloned().unwrap_or_default()
+    }
+}
+
 impl Visit {
-    pub(super) const fn public(authority: Authority) -> Self {
+    pub(super) const fn public(authority: Authority, trail: Trail) -> Self {
         Self {
             authority,
+            trail,
             claim: Claim::Public,
         }
     }
 
-    pub(super) const fn signed(token: Secret, until: u64) -> Self {
+    pub(super) const fn signed(token: Secret, until: u64, trail: Trail) -> Self {
         Self {
             authority: Authority::Signed(token),
+            trail,
             claim: Claim::Signed { until },
         }
     }

@@ -63,7 +63,7 @@ fn run(mut settings: Settings) -> io::Result<()> {
         Arc::clone(&upstream),
         threads,
     )?);
-    let metrics = Metrics::new(cores);
+    let metrics = Metrics::new(cores).with_hops(upstream.numbers());
     let parts = Parts {
         store: Arc::clone(&store),
         fills,

@@ -10,6 +10,7 @@ use super::tree::{Content, Node};
 use super::upstreams::{self, Upstreams};
 use super::{FileUse, Inputs, LogFormatter, LogLevel, LogOptions, Role, Settings};
 use crate::server::{Tls, TlsVersion};
+use crate::upstream::Policy;
 use crate::{admin, server, store, upstream};
 
 /// What was built, and what the lints go by.
@@ -312,6 +313,7 @@ fn upstream(
     upstreams: Option<Upstreams<'_>>,
     files: &mut Vec<FileUse>,
 ) -> Option<UpstreamParts> {
+    let policy = reader.choice(&root.find("transship.upstream.policy"));
     let connect_timeout = reader.duration(&root.find("transship.upstream.connect_timeout"));
     let head_timeout = reader.duration(&root.find("transship.upstream.head_timeout"));
     let progress_timeout = reader.duration(&root.find("transship.upstream.progress_timeout"));
@@ -331,6 +333,11 @@ fn upstream(
     let (hop_origins, hops) = upstreams.hops.into_iter().unzip();
     let options = upstream::Options {
         hops,
+        policy: match policy?.as_str() {
+            "failover" => Policy::Failover,
+            "rendezvous" => Policy::Rendezvous,
+            _ => Policy::RoundRobin,
+        },
         cas: upstreams.cas.into_iter().map(|(_, path)| path).collect(),
         connect_timeout: connect_timeout??,
         head_timeout: head_timeout??,

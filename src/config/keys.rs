@@ -259,11 +259,12 @@ pub const TABLE: &[Key] = &[
          **without a unit it is nanoseconds**. Needs `storage.delete.enabled: true`. Without it blobs are kept \
          for good."),
     used("middleware.registry.options.upstreams", Kind::Upstreams, "https://registry-1.docker.io",
-        "Registries or caches to fetch from, as `scheme://host:port`, asked in round-robin order. The form of \
+        "Registries or caches to fetch from, as `scheme://host:port`, asked in round-robin order unless \
+         `transship.upstream.policy` says otherwise. The form of \
          version 2.2, a list of `originhost` and `upstreamhosts`, is read as well."),
     used("middleware.registry.options.upstreams.originhost", Kind::Url, "", "The registry that holds the truth."),
     used("middleware.registry.options.upstreams.upstreamhosts", Kind::Urls, "",
-        "Caches to ask in its stead, in round-robin order."),
+        "Caches to ask in its stead, likewise."),
     used("middleware.registry.options.cas", Kind::Paths, "",
         "PEM files of certificate authorities of the upstreams, trusted besides the public ones."),
     used("middleware.repository", Kind::Entries, "", "Refused, unless each entry is `disabled: true`."),
@@ -353,7 +354,10 @@ pub const TABLE: &[Key] = &[
     used("transship.server.send_timeout", POSITIVE, "60s", "Longest time in which a client takes not one byte of a response."),
     used("transship.server.connections_max", Kind::Integer(1, 1_048_576), "16384",
         "Most client connections at once, over all cores."),
-    section("transship.upstream", "Limits towards upstreams."),
+    section("transship.upstream", "How upstreams are chosen, and limits towards them."),
+    used("transship.upstream.policy", Kind::Choice(&["round-robin", "failover", "rendezvous"]), "round-robin",
+        "How several upstreams share the work: each in turn; the first that is up; or each digest at an upstream of \
+         its own, for caches that share a site's blobs. See `docs/chains.md`."),
     used("transship.upstream.connect_timeout", POSITIVE, "5s", "Longest time for name resolution, TCP and TLS together."),
     used("transship.upstream.head_timeout", POSITIVE, "20s", "Longest time from a request to the head of its response. With `connect_timeout` it bounds the whole \
          wait for a first byte, tokens and redirects included; containerd itself gives up after 30 s."),

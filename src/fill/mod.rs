@@ -44,7 +44,7 @@ use crate::limits::FILLS_MAX;
 use crate::metrics::Counters;
 use crate::rt::{self, Pool};
 use crate::store::Store;
-use crate::upstream::{Authority, Upstream};
+use crate::upstream::{Authority, Trail, Upstream};
 
 /// What a request for a blob that it did not find becomes.
 #[derive(Debug)]
@@ -84,7 +84,7 @@ impl Fills {
     }
 
     /// Joins the fill of `digest`, or starts one from `repository` on this core, in the name of
-    /// `authority`.
+    /// `authority` and on behalf of a request that passed `trail`.
     ///
     /// Whether a follower may have the blob is not asked here. Costs a lock that the hit path never
     /// takes.
@@ -93,6 +93,7 @@ impl Fills {
         digest: Digest,
         repository: &str,
         authority: &Authority,
+        trail: &Trail,
         counters: &Arc<Counters>,
     ) -> Join {
         let mut running = self.running.lock();
@@ -106,7 +107,12 @@ impl Fills {
         if running.len() >= FILLS_MAX {
             return Join::Busy;
         }
-        let fill = Arc::new(Fill::new(digest, repository, authority.clone()));
+        let fill = Arc::new(Fill::new(
+            digest,
+            repository,
+            authority.clone(),
+            trail.clone(),
+        ));
         running.insert(digest, Arc::clone(&fill));
         drop(running);
         let (fills, leader) = (Arc::clone(self), Arc::clone(&fill));

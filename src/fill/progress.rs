@@ -10,7 +10,7 @@ use super::Failure;
 use crate::digest::Digest;
 use crate::limits::WITHHELD_BYTES;
 use crate::rt::Notify;
-use crate::upstream::Authority;
+use crate::upstream::{Authority, Trail};
 
 /// Where a fill is in its life; see the drawing in the module's header.
 #[derive(Clone, Debug)]
@@ -27,6 +27,9 @@ pub struct Fill {
     digest: Digest,
     repository: String,
     authority: Authority,
+    trail: Trail,
+    /// What the caches behind the next hop say of their part; set with its head.
+    cache_status: OnceLock<String>,
     phase: Mutex<Phase>,
     /// Bytes that may be sent.
     ///
@@ -37,11 +40,18 @@ pub struct Fill {
 }
 
 impl Fill {
-    pub(super) fn new(digest: Digest, repository: &str, authority: Authority) -> Self {
+    pub(super) fn new(
+        digest: Digest,
+        repository: &str,
+        authority: Authority,
+        trail: Trail,
+    ) -> Self {
         Self {
             digest,
             repository: repository.to_owned(),
             authority,
+            trail,
+            cache_status: OnceLock::new(),
             phase: Mutex::new(Phase::Connecting),
             filled: AtomicU64::new(0),
             file: OnceLock::new(),
@@ -61,6 +71,22 @@ impl Fill {
 
     pub(super) const fn authority(&self) -> &Authority {
         &self.authority
+    }
+
+    /// Returns what the request passed that started it, which the next hop is told.
+    #[must_use]
+    pub const fn trail(&self) -> &Trail {
+        &self.trail
+    }
+
+    /// Returns what the caches behind the next hop say of their part, to stand before our own word.
+    #[must_use]
+    pub fn cache_status(&self) -> &str {
+        self.cache_status.get().map_or("", String::as_str)
+    }
+
+    pub(super) fn set_cache_status(&self, said: String) {
+        drop(self.cache_status.set(said));
     }
 
     /// Says whether the next hop was asked just as it would be for this repository and authority: its
@@ -204,7 +230,7 @@ mod tests {
     #[test]
     fn the_end_of_a_fill_is_final() {
         let digest = Digest::of(crate::digest::Algorithm::Sha256, b"");
-        let fill = Fill::new(digest, "a/b", Authority::Cache);
+        let fill = Fill::new(digest, "a/b", Authority::Cache, Trail::default());
         fill.commit(7);
         fill.fail(Failure::Lost);
         assert!(matches!(

@@ -55,9 +55,12 @@ fn log_failure(fill: &Fill, failure: &Failure) {
         Failure::Disk(error) => {
             tracing::error!(digest = %fill.digest(), %error, "fill failed: look at the storage directory");
         }
-        // A client that must log in first is everyday.
-        Failure::Refused(refusal) if matches!(refusal.status, 401 | 403 | 404) => {
+        // A client that must log in first is everyday; a cycle is logged by whoever finds it.
+        Failure::Refused(refusal) if matches!(refusal.status, 401 | 403 | 404 | 508) => {
             tracing::debug!(digest = %fill.digest(), status = refusal.status, "fill refused");
+        }
+        Failure::Upstream(error) if error.is_known() => {
+            tracing::debug!(digest = %fill.digest(), %error, "fill not begun");
         }
         _ => tracing::warn!(digest = %fill.digest(), %failure, "fill failed"),
     }
@@ -68,6 +71,8 @@ async fn transfer(fills: &Fills, fill: &Arc<Fill>, counters: &Counters) -> Resul
     let request = Request {
         method: Method::Get,
         path: format!("/v2/{repository}/blobs/{}", fill.digest()),
+        digest: Some(fill.digest()),
+        trail: fill.trail().clone(),
         repository: Some(repository.to_owned()),
         authority: fill.authority().clone(),
         accept: None,
@@ -77,6 +82,7 @@ async fn transfer(fills: &Fills, fill: &Arc<Fill>, counters: &Counters) -> Resul
     let mut response = fills.upstream.send(&request).await?;
     check(&response)?;
     let size_bytes = response.content_length();
+    fill.set_cache_status(response.cache_status());
     fill.start_streaming(size_bytes);
     let sink = Sink::new(
         Arc::clone(fill),

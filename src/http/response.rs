@@ -184,6 +184,7 @@ pub const fn reason_phrase(status: u16) -> &'static str {
         504 => "Gateway Timeout",
         505 => "HTTP Version Not Supported",
         507 => "Insufficient Storage",
+        508 => "Loop Detected",
         _ => match status / 100 {
             1 => "Informational",
             2 => "Success",

@@ -99,3 +99,25 @@ pub const REFUSALS_LOGGED_A_SECOND: u32 = 10;
 pub const LOGINS_MAX: usize = 64 * 1024;
 /// Most passwords that wait to be compared: at 50 ms each the last one waits three seconds.
 pub const LOGINS_WAITING_MAX: usize = 64;
+/// First wait before a hop that went down is asked again: an outage of a moment costs no more.
+pub const HOP_WAIT_MIN: Duration = Duration::from_secs(1);
+/// Longest wait before a hop that is down is asked again. It bounds how long requests fail at once after
+/// the only hop has come back.
+pub const HOP_WAIT_MAX: Duration = Duration::from_secs(10);
+/// Failures in a row that make a hop count as down which still takes connections.
+pub const HOP_FAILURES_MAX: u32 = 3;
+/// A hop that fails faster is asked as the last resort even while it is down: it keeps nobody waiting.
+pub const QUICK_FAILURE: Duration = Duration::from_secs(1);
+/// Longest wait for another request's probe of the only hop left: one that works has answered by then.
+pub const PROBE_PATIENCE: Duration = Duration::from_secs(2);
+/// Most caches and proxies that a request may have passed. More is a cycle through something that hides it.
+pub const HOPS_MAX: usize = 8;
+/// Longest `Via` that is passed on, in bytes: [`HOPS_MAX`] long host names with comments.
+pub const VIA_BYTES_MAX: usize = 2048;
+/// Longest `Cache-Status` of a next hop that is passed on, in bytes.
+pub const CACHE_STATUS_BYTES_MAX: usize = 1024;
+/// Longest wait of a request from another cache for a fill that someone else leads and that has no answer
+/// yet, before it is looked whether the two wait for each other.
+pub const CHAIN_PATIENCE: Duration = Duration::from_secs(2);
+/// Shortest time between two log lines about requests that go round in a cycle.
+pub const LOOP_LOG_EVERY: Duration = Duration::from_secs(60);

@@ -4,11 +4,13 @@
 //! counting costs a plain load and store; readers on other threads sum over all cores.
 
 mod access;
+mod upstream;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use access::{AccessRefusal, CheckOutcome};
+pub use upstream::{HopNumbers, HopOutcome};
 
 use access::AccessCounters;
 
@@ -193,6 +195,7 @@ pub struct Sample {
 #[derive(Clone, Debug)]
 pub struct Metrics {
     cores: Arc<[Arc<Counters>]>,
+    hops: Arc<[Arc<HopNumbers>]>,
 }
 
 impl Metrics {
@@ -201,6 +204,16 @@ impl Metrics {
     pub fn new(cores: usize) -> Self {
         Self {
             cores: (0..cores).map(|_| Arc::default()).collect(),
+            hops: Arc::new([]),
+        }
+    }
+
+    /// Shows the numbers of these next hops besides.
+    #[must_use]
+    pub fn with_hops(self, hops: impl Iterator<Item = Arc<HopNumbers>>) -> Self {
+        Self {
+            hops: hops.collect(),
+            ..self
         }
     }
 
@@ -232,6 +245,7 @@ impl Metrics {
             value: self.sum(|core| &core.fills[outcome as usize]),
         }));
         samples.extend(self.access_samples());
+        samples.extend(self.hop_samples());
         samples.extend(self.plain_samples());
         samples
     }

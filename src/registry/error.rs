@@ -43,6 +43,8 @@ pub enum Code {
     Unavailable,
     /// The next hop did not answer in time.
     GatewayTimeout,
+    /// The request goes round in a cycle of caches.
+    LoopDetected,
 }
 
 /// One line of the register.
@@ -58,7 +60,7 @@ pub struct Record {
 
 impl Code {
     /// Every code, for tests and documents.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::BlobUnknown,
         Self::DigestInvalid,
         Self::ManifestInvalid,
@@ -76,6 +78,7 @@ impl Code {
         Self::BadGateway,
         Self::Unavailable,
         Self::GatewayTimeout,
+        Self::LoopDetected,
     ];
 
     /// Returns the code's line of the register.
@@ -107,6 +110,11 @@ impl Code {
             Self::BadGateway => ("UNKNOWN", 502, "upstream registry failed"),
             Self::Unavailable => ("UNAVAILABLE", 503, "service unavailable"),
             Self::GatewayTimeout => ("UNKNOWN", 504, "upstream registry did not answer in time"),
+            Self::LoopDetected => (
+                "UNKNOWN",
+                508,
+                "the upstreams of the caches on the way form a cycle",
+            ),
         };
         Record {
             value,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::body::{self, Plan, Source};
 use super::context::Context;
+use super::cycle;
 use super::exchange::{Exchange, Next, Terms};
 use super::grants::Credential;
 use super::open_blobs::CoreBlob;
@@ -77,7 +78,7 @@ fn write_plain(exchange: &Exchange, blob: &CoreBlob) -> Box<[u8]> {
     };
     let mut plain = Vec::new();
     let head = exchange.begin_head(&mut plain, Status::OK, terms);
-    describe(head, &blob.digest, CacheUse::Hit)
+    describe(head, &blob.digest, CacheUse::Hit, "")
         .field("Content-Type", media_type::BLOB)
         .finish(Framing::Length(blob.size_bytes), Connection::Stay);
     plain.extend_from_slice(blob.small.as_deref().unwrap_or_default());
@@ -85,17 +86,23 @@ fn write_plain(exchange: &Exchange, blob: &CoreBlob) -> Box<[u8]> {
 }
 
 /// Adds the fields that every response about a blob has.
+///
+/// - `behind`: what caches behind the next hop said of their part, to stand before ours (RFC 9211 §2).
 pub(super) fn describe<'o>(
     head: ResponseHead<'o>,
     digest: &Digest,
     cache: CacheUse,
+    behind: &str,
 ) -> ResponseHead<'o> {
     let text = digest.text();
     head.field("Docker-Content-Digest", text)
         .field_parts("ETag", &[b"\"", text.as_ref(), b"\""])
         .field("Accept-Ranges", "bytes")
         .field("Cache-Control", CACHE_CONTROL)
-        .field("Cache-Status", cache.cache_status())
+        .field_parts(
+            "Cache-Status",
+            &[behind.as_bytes(), cache.cache_status().as_bytes()],
+        )
 }
 
 /// Answers any request for a blob.
@@ -184,7 +191,13 @@ async fn answer_absent(
     for _ in 0..REJOINS_MAX {
         let (digest, name) = (item.digest, item.repository.as_str());
         let fills = &context.service.fills;
-        let (fill, cache) = match fills.join(digest, name, &visit.authority, &context.counters) {
+        let (fill, cache) = match fills.join(
+            digest,
+            name,
+            &visit.authority,
+            &visit.trail,
+            &context.counters,
+        ) {
             Join::Lead(fill) => (fill, CacheUse::Miss),
             Join::Follow(fill) => (fill, CacheUse::Collapsed),
             Join::Busy => break,
@@ -201,9 +214,12 @@ async fn answer_absent(
             }
             Some(Err(Ending::Failed(Failure::Refused(_))))
                 if !fill.is_asked_as(name, &visit.authority) => {}
+            // The leader's way went round in a cycle; this one's need not.
+            Some(Err(Ending::Failed(Failure::Refused(refusal))))
+                if refusal.status == 508 && *fill.trail() != visit.trail => {}
             Some(Err(Ending::Failed(failure))) => {
                 let reply = Reply::of_failure(&failure, visit.is_clients(), &digest.to_string());
-                return exchange.reply(terms, reply.by(cache)).await;
+                return exchange.reply(terms, reply.counted(cache)).await;
             }
             Some(Err(Ending::Denied(reply))) => return exchange.reply(terms, reply).await,
         }
@@ -237,6 +253,8 @@ async fn wait_for_permitted_head(
         let permitted = permit::permit(context, shown, visit, item).await;
         permitted.map_err(Ending::Denied)?;
     }
+    let waited = cycle::wait_for_stranger(context, fill, item, visit).await;
+    waited.map_err(Ending::Denied)?;
     let head = wait_for_head(fill, needs_size)
         .await
         .map_err(Ending::Failed)?;
@@ -265,6 +283,8 @@ async fn answer_head(
     exchange.transport.socket().clear_deadline();
     let request = upstream::Request {
         method: upstream::Method::Head,
+        digest: Some(digest),
+        trail: visit.trail.clone(),
         repository: Some(name.as_str().to_owned()),
         authority: visit.authority.clone(),
         ..upstream::Request::get(format!("/v2/{name}/blobs/{digest}"))
@@ -272,7 +292,9 @@ async fn answer_head(
     let response = match exchange.context.service.upstream.send(&request).await {
         Ok(response) => response,
         Err(error) => {
-            tracing::warn!(%digest, %error, "HEAD of a blob failed upstream");
+            if !error.is_known() {
+                tracing::warn!(%digest, %error, "HEAD of a blob failed upstream");
+            }
             return exchange
                 .reply(terms, Reply::of_upstream_error(&error))
                 .await;
@@ -291,7 +313,7 @@ async fn answer_head(
     let framing = response
         .content_length()
         .map_or(Framing::Empty, Framing::Length);
-    describe(head, &digest, CacheUse::Bypass)
+    describe(head, &digest, CacheUse::Bypass, &response.cache_status())
         .field("Content-Type", media_type::BLOB)
         .finish(framing, terms.connection);
     exchange
@@ -316,7 +338,9 @@ async fn send(
             .with("Docker-Content-Digest", digest.to_string())
             .with("ETag", etag)
             .with("Cache-Control", CACHE_CONTROL);
-        return exchange.reply(terms, reply.by(cache)).await;
+        return exchange
+            .reply(terms, reply.by(cache, source.behind()))
+            .await;
     }
     let plan = Plan::of(request, &source, &etag);
     body::send(exchange, terms, &source, plan, cache).await

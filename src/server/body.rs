@@ -34,6 +34,14 @@ impl Source {
         }
     }
 
+    /// Returns what caches behind the next hop said of their part in this very answer.
+    pub(super) fn behind(&self) -> &str {
+        match self {
+            Self::Stored(_) => "",
+            Self::Filling { fill, .. } => fill.cache_status(),
+        }
+    }
+
     fn size_bytes(&self) -> Option<u64> {
         match self {
             Self::Stored(blob) => Some(blob.size_bytes),
@@ -124,7 +132,9 @@ pub(super) async fn send(
         Plan::Unsatisfiable => {
             let reply = Reply::error(Code::RangeInvalid, "the blob has no such bytes")
                 .with("Content-Range", format!("bytes */{size_known}"));
-            exchange.reply(terms, reply.by(cache)).await
+            exchange
+                .reply(terms, reply.by(cache, source.behind()))
+                .await
         }
         Plan::TooMany => {
             let reply = Reply::bad_request(400, "too many ranges");
@@ -146,7 +156,8 @@ fn write_head(
     let mut output = std::mem::take(&mut exchange.output);
     output.clear();
     let head = exchange.begin_head(&mut output, status, terms);
-    let mut head = describe(head, &source.digest(), cache).field("Content-Type", media_type::BLOB);
+    let mut head = describe(head, &source.digest(), cache, source.behind())
+        .field("Content-Type", media_type::BLOB);
     if let Some((range, size)) = content_range {
         head = head.content_range(range, size);
     }
@@ -189,7 +200,7 @@ async fn send_several(
     let mut output = std::mem::take(&mut exchange.output);
     output.clear();
     let head = exchange.begin_head(&mut output, Status::PARTIAL_CONTENT, terms);
-    describe(head, &source.digest(), cache)
+    describe(head, &source.digest(), cache, source.behind())
         .field("Content-Type", multipart.content_type())
         .finish(
             Framing::Length(multipart.content_length()),

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::context::Context;
 use super::reply::{Reply, Status};
 use super::transport::Transport;
-use super::{blob, listing, manifest, permit};
+use super::{blob, cycle, listing, manifest, permit};
 use crate::access::{Item, Kind, Shown};
 use crate::http::response::Connection;
 use crate::http::{Body, Method, Query, Request, RequestError, ResponseHead, Version};
@@ -63,6 +63,11 @@ impl Exchange {
         {
             return next;
         }
+        // Before anything is waited for: in a cycle, each waits for the next one.
+        let trail = match cycle::trail(&self.context, request) {
+            Ok(trail) => trail,
+            Err(reply) => return self.say(request, connection, reply).await,
+        };
         let query = Query::new(request.query);
         let (Ok(namespace), Ok(token)) = (query.find("ns"), query.find("token")) else {
             return self
@@ -81,10 +86,11 @@ impl Exchange {
             shown: Shown {
                 token: token.as_deref(),
                 authorization: request.authorization,
+                trail: Some(&trail),
             },
         };
         if request.path == KEYS_PATH && is_read(request.method) {
-            let reply = permit::answer_keys(&self.context).await;
+            let reply = permit::answer_keys(&self.context, trail.clone()).await;
             return self.reply(terms, reply).await;
         }
         match Route::parse(request.path, &self.context.service.options.prefix) {
@@ -249,6 +255,7 @@ impl Terms<'_> {
         shown: Shown {
             token: None,
             authorization: None,
+            trail: None,
         },
     };
 }

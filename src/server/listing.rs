@@ -44,6 +44,7 @@ pub(super) async fn answer(
     let request = upstream::Request {
         repository: repository.map(|name| name.as_str().to_owned()),
         authority: visit.authority.clone(),
+        trail: visit.trail.clone(),
         ..upstream::Request::get(format!("{path}{query}"))
     };
     match ask(context, &request, visit.is_clients(), unknown).await {
@@ -88,7 +89,9 @@ async fn ask(
     unknown: Code,
 ) -> Result<Reply, Refusal> {
     let failed = |error: upstream::Error| {
-        tracing::warn!(path = request.path, %error, "a list could not be asked for");
+        if !error.is_known() {
+            tracing::warn!(path = request.path, %error, "a list could not be asked for");
+        }
         Refusal::Failed(Reply::of_upstream_error(&error))
     };
     let response = context
@@ -106,9 +109,10 @@ async fn ask(
     let content_type = content_type.unwrap_or("application/json").to_owned();
     let link = next_link(context, &response);
     let filters = response.field("oci-filters-applied").map(ToOwned::to_owned);
+    let behind = response.cache_status();
     let body = response.bytes(LISTING_BYTES_MAX).await.map_err(failed)?;
     context.counters.upstream_bytes.add(body.len() as u64);
-    let mut reply = Reply::new(Status::OK, &content_type, body).by(CacheUse::Bypass);
+    let mut reply = Reply::new(Status::OK, &content_type, body).by(CacheUse::Bypass, &behind);
     if let Some(link) = link {
         reply = reply.with("Link", link);
     }

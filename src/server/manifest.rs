@@ -57,6 +57,8 @@ struct Found {
     manifest: Arc<Manifest>,
     cache: CacheUse,
     cache_status: &'static str,
+    /// What caches behind the next hop said of their part.
+    behind: String,
 }
 
 impl Found {
@@ -66,7 +68,12 @@ impl Found {
             manifest,
             cache,
             cache_status: cache.cache_status(),
+            behind: String::new(),
         }
+    }
+
+    fn behind(self, behind: String) -> Self {
+        Self { behind, ..self }
     }
 
     fn reply(self, request: &Request<'_>) -> Reply {
@@ -84,7 +91,7 @@ impl Found {
         reply
             .with("Docker-Content-Digest", self.digest.to_string())
             .with("ETag", etag)
-            .with("Cache-Status", self.cache_status)
+            .with("Cache-Status", self.behind + self.cache_status)
     }
 }
 
@@ -126,13 +133,14 @@ impl Asking<'_> {
             permit::permit(context, self.shown, self.visit, self.item(digest)).await?;
             return Ok(Found::new(digest, manifest, CacheUse::Hit));
         }
-        let response = self.ask(&digest.to_string(), None).await?;
+        let response = self.ask(&digest.to_string(), Some(digest), None).await?;
         if response.status() != 200 {
             return Err(self.refused(&response, &digest.to_string()));
         }
+        let behind = response.cache_status();
         let received = receive(context, response, digest.algorithm(), Some(digest)).await?;
         self.confirm(digest);
-        Ok(Found::new(digest, received.1, CacheUse::Miss))
+        Ok(Found::new(digest, received.1, CacheUse::Miss).behind(behind))
     }
 
     async fn by_tag(&self, tag: &str) -> Result<Found, Reply> {
@@ -150,13 +158,14 @@ impl Asking<'_> {
             None => None,
         };
         let if_none_match = known.as_ref().map(|(digest, _)| format!("\"{digest}\""));
-        let response = self.ask(tag, if_none_match).await?;
+        let response = self.ask(tag, None, if_none_match).await?;
+        let behind = response.cache_status();
         match (response.status(), known) {
             (304, Some((digest, manifest))) => {
                 self.confirm(digest);
                 Ok(Found {
                     cache_status: REVALIDATED,
-                    ..Found::new(digest, manifest, CacheUse::Hit)
+                    ..Found::new(digest, manifest, CacheUse::Hit).behind(behind)
                 })
             }
             (200, _) => {
@@ -165,7 +174,7 @@ impl Asking<'_> {
                 let (digest, manifest) = receive(context, response, algorithm, said).await?;
                 self.confirm(digest);
                 tags.remember(key, digest);
-                Ok(Found::new(digest, manifest, CacheUse::Miss))
+                Ok(Found::new(digest, manifest, CacheUse::Miss).behind(behind))
             }
             (status, _) => {
                 // What one user may not see is there for the next one all the same.
@@ -189,8 +198,16 @@ impl Asking<'_> {
         permit::confirm(self.context, self.shown, self.visit, self.item(digest));
     }
 
-    async fn ask(&self, reference: &str, if_none_match: Option<String>) -> Result<Response, Reply> {
+    /// Asks the next hop; `digest` is that of `reference` where it is one.
+    async fn ask(
+        &self,
+        reference: &str,
+        digest: Option<Digest>,
+        if_none_match: Option<String>,
+    ) -> Result<Response, Reply> {
         let request = upstream::Request {
+            digest,
+            trail: self.visit.trail.clone(),
             repository: Some(self.name.as_str().to_owned()),
             authority: self.visit.authority.clone(),
             accept: Some(self.accept.clone()),
@@ -199,14 +216,16 @@ impl Asking<'_> {
         };
         let asked = self.context.service.upstream.send(&request).await;
         asked.map_err(|error| {
-            tracing::warn!(repository = %self.name, reference, %error, "a manifest could not be asked for");
+            if !error.is_known() {
+                tracing::warn!(repository = %self.name, reference, %error, "a manifest could not be asked for");
+            }
             Reply::of_upstream_error(&error)
         })
     }
 
     fn refused(&self, response: &Response, reference: &str) -> Reply {
         let status = response.status();
-        if !matches!(status, 401 | 403 | 404) {
+        if !matches!(status, 401 | 403 | 404 | 508) {
             tracing::warn!(reference, status, "the next hop refused a manifest");
         }
         let (refusal, is_clients) = (response.into(), self.visit.is_clients());

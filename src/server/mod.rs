@@ -15,6 +15,7 @@ mod blob;
 mod body;
 mod connection;
 mod context;
+mod cycle;
 mod exchange;
 mod grants;
 mod listing;
@@ -58,6 +59,7 @@ pub struct Service {
     tls: Option<Arc<rustls::ServerConfig>>,
     connections: AtomicUsize,
     open_files_per_core: usize,
+    cycles: cycle::Seen,
     draining: AtomicBool,
     drain: Notify,
 }
@@ -103,6 +105,7 @@ impl Service {
             tls,
             connections: AtomicUsize::new(0),
             open_files_per_core: parts.open_files_per_core,
+            cycles: cycle::Seen::default(),
             draining: AtomicBool::new(false),
             drain: Notify::default(),
         })

@@ -8,6 +8,7 @@ use crate::auth;
 use crate::digest::Digest;
 use crate::metrics::AccessRefusal;
 use crate::registry::{Code, Name, Route};
+use crate::upstream::Trail;
 
 /// Says whether this core was lately permitted to give just this.
 pub(super) fn is_granted(
@@ -115,8 +116,8 @@ pub(super) async fn answer_base(context: &Context, shown: Shown<'_>) -> Reply {
 }
 
 /// Answers for the keys of signed URLs.
-pub(super) async fn answer_keys(context: &Context) -> Reply {
-    match context.service.access.public_keys().await {
+pub(super) async fn answer_keys(context: &Context, trail: Trail) -> Reply {
+    match context.service.access.public_keys(trail).await {
         Some(keys) => Reply::keys(keys),
         None => Reply::not_found(),
     }

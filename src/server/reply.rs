@@ -51,10 +51,24 @@ impl Reply {
         self
     }
 
-    /// Says how the cache took part.
-    pub(super) fn by(mut self, cache: CacheUse) -> Self {
+    /// Says how the cache took part, behind which others were that said `behind` of theirs.
+    pub(super) fn by(mut self, cache: CacheUse, behind: &str) -> Self {
         self.cache = cache;
-        self.with("Cache-Status", cache.cache_status())
+        self.with("Cache-Status", format!("{behind}{}", cache.cache_status()))
+    }
+
+    /// Counts it as of this use, which it does not tell itself.
+    pub(super) const fn counted(mut self, cache: CacheUse) -> Self {
+        self.cache = cache;
+        self
+    }
+
+    /// Says that the next hop was asked, and what came of it, in the words of RFC 9211 §2.
+    fn forwarded(self, behind: &str, outcome: &str) -> Self {
+        self.with(
+            "Cache-Status",
+            format!("{behind}transship; fwd=miss; {outcome}"),
+        )
     }
 
     /// `GET /`: alive.
@@ -124,7 +138,8 @@ impl Reply {
             Failure::Corrupt(_) => Self::error(
                 Code::BadGateway,
                 "the upstream registry sent something else",
-            ),
+            )
+            .forwarded("", "detail=corrupt"),
             Failure::Disk(_) | Failure::Lost => {
                 Self::error(Code::Unavailable, "the cache's disk failed")
             }
@@ -140,6 +155,12 @@ impl Reply {
         unknown: Code,
         subject: &str,
     ) -> Self {
+        let status = refusal.status;
+        let reply = Self::of_status(refusal, is_clients, unknown, subject);
+        reply.forwarded(&refusal.cache_status, &format!("fwd-status={status}"))
+    }
+
+    fn of_status(refusal: &Refusal, is_clients: bool, unknown: Code, subject: &str) -> Self {
         match refusal.status {
             404 => Self::unknown(unknown, subject),
             401 if is_clients && !refusal.challenges.is_empty() => {
@@ -156,6 +177,7 @@ impl Reply {
             401 | 403 => Self::error(Code::Denied, "the upstream registry refuses this cache"),
             // 429 would be taken for the cache's own, and send the client to the upstream.
             429 => Self::error(Code::Unavailable, "the upstream registry asks to slow down"),
+            508 => Self::looped(Code::LoopDetected.record().message),
             status => Self::error(
                 Code::BadGateway,
                 &format!("the upstream registry answered {status}"),
@@ -198,8 +220,30 @@ impl Reply {
         } else {
             Code::BadGateway
         };
-        let record = code.record();
-        Self::error(code, record.message)
+        let detail = match error {
+            upstream::Error::Away { .. } => "detail=upstream-down",
+            _ if error.is_timeout() => "detail=upstream-late",
+            _ => "detail=upstream-failed",
+        };
+        let message = match error {
+            // Which one and why is for the log.
+            upstream::Error::Away { since, .. } => format!(
+                "upstream registry is down since {} s and was not asked again yet",
+                since.as_secs()
+            ),
+            _ => code.record().message.to_owned(),
+        };
+        Self::error(code, &message).forwarded("", detail)
+    }
+
+    /// A request that goes round in a cycle of caches, which shows here.
+    pub(super) fn looped(why: &str) -> Self {
+        Self::error(Code::LoopDetected, why)
+    }
+
+    /// A request of which a next hop says so; `behind` is what caches there said of their part.
+    pub(super) fn of_loop(behind: &str) -> Self {
+        Self::looped(Code::LoopDetected.record().message).forwarded(behind, "fwd-status=508")
     }
 
     /// Appends the head.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::io;
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::trust;
 
@@ -37,6 +39,17 @@ pub enum Error {
         host: String,
         /// What was waited for.
         phase: Phase,
+    },
+    /// Nobody was asked: this next hop is down, as are all others, and it is not time to try again.
+    Away {
+        /// Who, of those that are down, would have been asked first.
+        host: String,
+        /// How long ago it went down.
+        since: Duration,
+        /// What it failed with last.
+        why: Arc<str>,
+        /// It failed by not answering in time.
+        is_late: bool,
     },
     /// No TLS session: a certificate that is not trusted, or not TLS at all.
     Tls {
@@ -95,7 +108,16 @@ impl Error {
     /// Says whether time ran out, which a gateway answers with 504 instead of 502 (RFC 9110 §15.6.5).
     #[must_use]
     pub const fn is_timeout(&self) -> bool {
-        matches!(self, Self::TimedOut { .. })
+        matches!(
+            self,
+            Self::TimedOut { .. } | Self::Away { is_late: true, .. }
+        )
+    }
+
+    /// Says whether this repeats what was said, and logged, when the next hop went down.
+    #[must_use]
+    pub const fn is_known(&self) -> bool {
+        matches!(self, Self::Away { .. })
     }
 }
 
@@ -109,6 +131,13 @@ impl fmt::Display for Error {
                 Phase::Head => write!(f, "{host} did not answer in time"),
                 Phase::Body => write!(f, "{host} stopped sending"),
             },
+            Self::Away {
+                host, since, why, ..
+            } => write!(
+                f,
+                "{host} is down since {:.1} s and not asked again yet: {why}",
+                since.as_secs_f64()
+            ),
             Self::Tls { host, source } => f.write_str(&trust::explain(host, source)),
             Self::Protocol { host, what } => write!(f, "{host} broke the protocol: {what}"),
             Self::Truncated { host, source } => match source {

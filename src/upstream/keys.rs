@@ -8,6 +8,7 @@ use super::Upstream;
 use super::error::{Error, Phase};
 use super::place::{authority, is_same_origin};
 use super::request::Request;
+use super::trail::Trail;
 use crate::limits::KEY_SET_BYTES_MAX;
 use crate::rt;
 
@@ -32,25 +33,35 @@ impl Upstream {
 
     /// Fetches the document at `url`, in nobody's name; `None` where the answer is not 200.
     ///
+    /// - `trail`: what the request passed that wants the keys.
+    ///
     /// # Errors
     /// Those of an exchange, `TooLarge`, and `TimedOut` when it takes longer than an answer may.
-    pub async fn key_set(&self, url: &Url) -> Result<Option<Vec<u8>>, Error> {
+    pub async fn key_set(&self, url: &Url, trail: Trail) -> Result<Option<Vec<u8>>, Error> {
         let within = self.answer_timeout;
         let late = |_| Error::TimedOut {
             host: authority(url).to_owned(),
             phase: Phase::Head,
         };
-        rt::timeout(within, self.fetch(url, within))
+        rt::timeout(within, self.fetch(url, trail, within))
             .await
             .unwrap_or_else(|elapsed| Err(late(elapsed)))
     }
 
-    async fn fetch(&self, url: &Url, within: Duration) -> Result<Option<Vec<u8>>, Error> {
+    async fn fetch(
+        &self,
+        url: &Url,
+        trail: Trail,
+        within: Duration,
+    ) -> Result<Option<Vec<u8>>, Error> {
         let mut base = url.clone();
         base.set_path("");
         base.set_query(None);
-        let request = Request::get(url[url::Position::BeforePath..].to_owned());
-        let response = self.follow(&base, &request, None).await?;
+        let request = Request {
+            trail,
+            ..Request::get(url[url::Position::BeforePath..].to_owned())
+        };
+        let response = self.follow(&base, &request, None, None).await?;
         if response.status() != 200 {
             tracing::debug!(
                 host = authority(url),

@@ -6,11 +6,15 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::policy::Policy;
+
 /// The next hops, and how long to wait for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// The next hops, asked in round-robin order; never empty.
+    /// The next hops; never empty.
     pub hops: Vec<Hop>,
+    /// How they share the work (`transship.upstream.policy`).
+    pub policy: Policy,
     /// PEM files of certificate authorities trusted besides the public ones (`cas`).
     pub cas: Vec<PathBuf>,
     /// Longest time for name resolution, TCP and TLS handshakes together.

@@ -9,6 +9,8 @@ pub struct Refusal {
     pub status: u16,
     /// Values of `WWW-Authenticate`, of the hop itself and of nobody that it redirects to.
     pub challenges: Vec<String>,
+    /// What the caches behind say of their part; see [`Response::cache_status`].
+    pub cache_status: String,
 }
 
 impl Refusal {
@@ -24,6 +26,7 @@ impl From<&Response> for Refusal {
         Self {
             status: response.status(),
             challenges: response.challenges(),
+            cache_status: response.cache_status(),
         }
     }
 }

@@ -6,6 +6,8 @@ use super::authority::Authority;
 use super::authorization::Authorization;
 use super::error::Error;
 use super::place::authority;
+use super::trail::Trail;
+use crate::digest::Digest;
 use crate::http::grammar::{is_target, is_value};
 
 /// Methods that a pull needs; both may be repeated without harm (RFC 9110 §9.2.2).
@@ -24,6 +26,10 @@ pub struct Request {
     pub method: Method,
     /// Path and query, from the hop's base path on: begins with `/`, already percent-encoded.
     pub path: String,
+    /// What is asked for, where that has a digest: it may have a hop of its own.
+    pub digest: Option<Digest>,
+    /// What the request passed that this one is made for.
+    pub trail: Trail,
     /// The repository that a token is asked for, if it comes to that.
     pub repository: Option<String>,
     /// In whose name.
@@ -39,10 +45,12 @@ pub struct Request {
 impl Request {
     /// Returns a GET of `path` in the cache's own name, without any conditions.
     #[must_use]
-    pub const fn get(path: String) -> Self {
+    pub fn get(path: String) -> Self {
         Self {
             method: Method::Get,
             path,
+            digest: None,
+            trail: Trail::default(),
             repository: None,
             authority: Authority::Cache,
             accept: None,
@@ -86,7 +94,12 @@ impl Request {
     }
 
     /// Returns the request head for `url`. Values were looked at by [`Request::address`].
-    pub(super) fn head(&self, url: &Url, authorization: Option<&Authorization>) -> Vec<u8> {
+    pub(super) fn head(
+        &self,
+        url: &Url,
+        authorization: Option<&Authorization>,
+        via: Option<&str>,
+    ) -> Vec<u8> {
         let method = match self.method {
             Method::Get => "GET",
             Method::Head => "HEAD",
@@ -104,6 +117,9 @@ impl Request {
                 head.push_str(part);
             }
         };
+        if let Some(via) = via {
+            field("Via", via);
+        }
         if let Some(tags) = &self.if_none_match {
             field("If-None-Match", tags);
         }
@@ -135,14 +151,14 @@ mod tests {
         };
         let base = Url::parse("http://h.example:5000/base/").unwrap();
         let url = request.address(&base).unwrap();
-        let head = String::from_utf8(request.head(&url, None)).unwrap();
+        let head = String::from_utf8(request.head(&url, None, Some("1.1 us"))).unwrap();
         let version = env!("CARGO_PKG_VERSION");
         assert_eq!(
             head,
             format!(
                 "GET /base/v2/a/blobs/x?ns=y HTTP/1.1\r\nHost: h.example:5000\r\n\
                  User-Agent: transship/{version}\r\nAccept: a/b, c/d\r\n\
-                 Accept-Encoding: identity\r\nIf-None-Match: \"x\"\r\nRange: bytes=5-\r\n\r\n"
+                 Accept-Encoding: identity\r\nVia: 1.1 us\r\nIf-None-Match: \"x\"\r\nRange: bytes=5-\r\n\r\n"
             )
         );
     }

@@ -15,6 +15,7 @@ use super::connection::Connection;
 use super::error::{Error, Phase};
 use super::head::{Framing, Head};
 use super::idle;
+use super::passed;
 use crate::http::{Chunked, Piece, Side};
 
 /// Longest body that is read and thrown away to keep a connection, in bytes.
@@ -106,6 +107,13 @@ impl Response {
     pub(super) fn challenges(&self) -> Vec<String> {
         let lines = self.values("www-authenticate").filter(|_| self.is_own);
         lines.map(ToOwned::to_owned).collect()
+    }
+
+    /// Returns what the caches behind say of their part (`Cache-Status`, RFC 9211): a list that ends in a
+    /// comma, to stand before our own word, or nothing.
+    #[must_use]
+    pub fn cache_status(&self) -> String {
+        passed::cache_status(self.values("cache-status"))
     }
 
     /// Returns the status, 200 to 599.

@@ -21,6 +21,8 @@ pub enum SetupError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The kernel gives no random bytes.
+    Random(io::Error),
     /// The TLS library refuses its own defaults. Our fault.
     Tls(rustls::Error),
 }
@@ -30,6 +32,7 @@ impl fmt::Display for SetupError {
         match self {
             Self::NoHops => f.write_str("no upstream is given"),
             Self::Authorities { path, reason } => write!(f, "cas: {}: {reason}", path.display()),
+            Self::Random(error) => error.fmt(f),
             Self::Tls(error) => write!(f, "TLS cannot be set up: {error}"),
         }
     }
@@ -39,6 +42,7 @@ impl std::error::Error for SetupError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Tls(error) => Some(error),
+            Self::Random(error) => Some(error),
             Self::NoHops | Self::Authorities { .. } => None,
         }
     }

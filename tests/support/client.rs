@@ -256,7 +256,7 @@ impl Reply {
         assert_eq!(self.json()["errors"][0]["code"], code, "{}", self.text());
     }
 
-    /// The first word after `transship;` of `Cache-Status`, such as `hit` or `fwd=uri-miss`.
+    /// What follows `transship;` in the last member of `Cache-Status`, such as `hit` or `fwd=uri-miss`.
     pub fn cache(&self) -> String {
         self.head.cache()
     }
@@ -265,6 +265,7 @@ impl Reply {
 impl Head {
     pub fn cache(&self) -> String {
         let status = self.field("cache-status").unwrap_or_default();
+        let status = status.rsplit(", ").next().unwrap();
         let (name, rest) = status.split_once(';').unwrap_or((status, ""));
         assert_eq!(name.trim(), "transship", "Cache-Status: {status}");
         rest.trim().to_owned()

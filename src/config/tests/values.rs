@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::server::TlsVersion;
+use crate::upstream::Policy;
 
 #[test]
 fn without_a_file_the_defaults_hold() {
@@ -122,13 +123,14 @@ fn the_log_section_is_read_and_its_old_level_too() {
 #[test]
 fn our_own_section_is_read_strictly() {
     let effective = loaded(
-        "version: 0.1\ntransship:\n  cores: 4\n  server: {idle_timeout: 10s, head_timeout: 5s, send_timeout: 1m, connections_max: 100}\n  upstream: {connect_timeout: 3s, head_timeout: 4s, progress_timeout: 5s, realms: [auth.example, 'T.example:8443']}\n",
+        "version: 0.1\ntransship:\n  cores: 4\n  server: {idle_timeout: 10s, head_timeout: 5s, send_timeout: 1m, connections_max: 100}\n  upstream: {connect_timeout: 3s, head_timeout: 4s, progress_timeout: 5s, policy: rendezvous, realms: [auth.example, 'T.example:8443']}\n",
     );
     let settings = &effective.settings;
     assert_eq!(settings.cores, Some(4));
     assert_eq!(settings.server.connections_max, 100);
     assert_eq!(settings.server.send_timeout, Duration::from_secs(60));
     assert_eq!(settings.upstream.connect_timeout, Duration::from_secs(3));
+    assert_eq!(settings.upstream.policy, Policy::Rendezvous);
     assert_eq!(settings.upstream.realms, ["auth.example", "t.example:8443"]);
     for (text, told) in [
         ("cores: 1025", "from 1 to 1024"),
@@ -141,7 +143,8 @@ fn our_own_section_is_read_strictly() {
             "want a host name",
         ),
         ("upstream: {realms: a.example}", "want a list of host names"),
-        ("upstream: 5", "want a section with connect_timeout"),
+        ("upstream: 5", "want a section with policy, connect_timeout"),
+        ("upstream: {policy: random}", "round-robin, failover"),
     ] {
         let said = refused(&format!("{V}transship: {{{text}}}\n"));
         assert!(said.contains(told), "{text}: {said}");

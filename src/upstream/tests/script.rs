@@ -11,7 +11,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use url::Url;
 
 use crate::rt::{Cores, Tier};
-use crate::upstream::{Credentials, Error, Hop, Options, Request, Upstream};
+use crate::upstream::{Credentials, Error, Hop, Options, Policy, Request, Upstream};
 
 /// What a scripted hop does with a request.
 pub(super) enum Answer {
@@ -184,6 +184,7 @@ pub(super) fn hop_of_user(url: Url) -> Hop {
 pub(super) fn options(hops: Vec<Hop>) -> Options {
     Options {
         hops,
+        policy: Policy::RoundRobin,
         cas: Vec::new(),
         connect_timeout: Duration::from_secs(20),
         head_timeout: Duration::from_secs(20),

@@ -1,0 +1,245 @@
+//! What all cores know of the hops: who is up, who may ask, and what came of it.
+//!
+//! One small lock a hop, taken twice for a request that the store could not answer; never on a hit.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use parking_lot::Mutex;
+
+use super::error::{Error, Phase};
+use super::health::{Admission, Change, Failing, Health};
+use super::policy::{self, Policy};
+use crate::digest::Digest;
+use crate::limits::PROBE_PATIENCE;
+use crate::metrics::{HopNumbers, HopOutcome};
+use crate::rt::{self, Notify};
+
+/// The hops of one client.
+#[derive(Debug)]
+pub(super) struct Board {
+    policy: Policy,
+    hops: Vec<Hop>,
+    seeds: Vec<u64>,
+    turn: AtomicUsize,
+    /// A probe has ended.
+    probed: Notify,
+}
+
+#[derive(Debug)]
+struct Hop {
+    state: Mutex<State>,
+    numbers: Arc<HopNumbers>,
+}
+
+#[derive(Debug)]
+struct State {
+    health: Health,
+    /// Why it failed last; empty if it never did.
+    why: Arc<str>,
+    is_late: bool,
+}
+
+impl Board {
+    /// - `hops`: each hop's `host[:port]` and URL.
+    pub(super) fn new<'h>(
+        policy: Policy,
+        hops: impl ExactSizeIterator<Item = (&'h str, &'h str)>,
+    ) -> Self {
+        let is_alone = hops.len() == 1;
+        let (mut known, mut seeds) = (Vec::new(), Vec::new());
+        for (name, url) in hops {
+            seeds.push(policy::seed(url));
+            known.push(Hop {
+                state: Mutex::new(State {
+                    health: Health::new(is_alone),
+                    why: "".into(),
+                    is_late: false,
+                }),
+                numbers: Arc::new(HopNumbers::new(name)),
+            });
+        }
+        Self {
+            policy,
+            hops: known,
+            seeds,
+            turn: AtomicUsize::new(0),
+            probed: Notify::default(),
+        }
+    }
+
+    /// Returns what is counted of each hop.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = Arc<HopNumbers>> {
+        self.hops.iter().map(|hop| Arc::clone(&hop.numbers))
+    }
+
+    /// Returns every hop, in the order in which a request asks them.
+    pub(super) fn order(&self, digest: Option<&Digest>) -> Vec<usize> {
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let now = Instant::now();
+        let is_open = |hop: usize| self.hops[hop].state.lock().health.is_open(now);
+        policy::order(self.policy, &self.seeds, turn, digest, is_open)
+    }
+
+    /// Says whether a request of now that comes to this hop would ask it.
+    pub(super) fn may_be_asked(&self, hop: usize) -> bool {
+        let state = self.hops[hop].state.lock();
+        state.health.may_be_asked(Instant::now())
+    }
+
+    /// Returns the right to ask a hop; `None` where it is down and asking costs a timeout.
+    pub(super) fn admit(&self, hop: usize) -> Option<Ticket<'_>> {
+        let began = Instant::now();
+        let admission = self.hops[hop].state.lock().health.admit(began);
+        if admission == Admission::Closed {
+            return None;
+        }
+        Some(Ticket {
+            board: self,
+            hop,
+            began,
+            is_probe: admission == Admission::Probe,
+            is_heard: Cell::new(false),
+            is_over: false,
+        })
+    }
+
+    /// Waits until no hop is being probed, or for as long as one that works would take; says whether
+    /// there was a probe to wait for.
+    pub(super) async fn wait_for_probe(&self) -> bool {
+        let is_probed = |hop: &Hop| hop.state.lock().health.is_probed();
+        if !self.hops.iter().any(is_probed) {
+            return false;
+        }
+        let over = self
+            .probed
+            .wait(|| (!self.hops.iter().any(is_probed)).then_some(()));
+        rt::timeout(PROBE_PATIENCE, over).await.is_ok()
+    }
+
+    /// Returns the error of a request that asks nobody, since `hop` and all others are down.
+    pub(super) fn away(&self, hop: usize) -> Error {
+        let hop = &self.hops[hop];
+        hop.numbers.count(HopOutcome::NotAsked);
+        let state = hop.state.lock();
+        let since = state.health.down_since();
+        Error::Away {
+            host: hop.numbers.name().to_owned(),
+            since: since.map(|since| since.elapsed()).unwrap_or_default(),
+            why: Arc::clone(&state.why),
+            is_late: state.is_late,
+        }
+    }
+}
+
+/// The right to ask one hop once. Dropped without an outcome it leaves nothing behind: the client has
+/// gone, and nothing can be told from that.
+pub(super) struct Ticket<'b> {
+    board: &'b Board,
+    hop: usize,
+    began: Instant,
+    is_probe: bool,
+    /// The hop itself has answered something.
+    is_heard: Cell<bool>,
+    is_over: bool,
+}
+
+impl Ticket<'_> {
+    /// Takes note that the hop itself has sent a response head: a redirect or a challenge, say. What
+    /// goes wrong from here on is not its fault.
+    pub(super) fn hear(&self) {
+        if !self.is_heard.replace(true) {
+            let took = self.began.elapsed();
+            self.board.hops[self.hop].numbers.add_head_time(took);
+        }
+    }
+
+    /// Says whether the hop itself has answered.
+    pub(super) fn is_heard(&self) -> bool {
+        self.is_heard.get()
+    }
+
+    /// Ends it with an answer.
+    pub(super) fn answered(mut self, outcome: HopOutcome) {
+        let hop = &self.board.hops[self.hop];
+        hop.numbers.count(outcome);
+        let change = hop.state.lock().health.answered(Instant::now());
+        self.log(change, "");
+        self.end();
+    }
+
+    /// Ends it with a failure of the hop, told by `why`.
+    pub(super) fn failed(mut self, failing: Failing, outcome: HopOutcome, why: &str) {
+        let hop = &self.board.hops[self.hop];
+        hop.numbers.count(outcome);
+        let mut state = hop.state.lock();
+        state.why = why.into();
+        state.is_late = outcome == HopOutcome::TimedOut;
+        let now = Instant::now();
+        let spread = spread();
+        let (began, is_probe) = (self.began, self.is_probe);
+        let change = state.health.failed(failing, began, now, is_probe, spread);
+        drop(state);
+        self.log(change, why);
+        self.end();
+    }
+
+    fn log(&self, change: Option<Change>, why: &str) {
+        let numbers = &self.board.hops[self.hop].numbers;
+        let upstream = numbers.name();
+        match change {
+            Some(Change::WentDown { wait }) => {
+                numbers.set_up(false);
+                let asked_again_after = format_args!("{:.1}s", wait.as_secs_f64());
+                tracing::warn!(upstream, why, %asked_again_after, "an upstream is down");
+            }
+            Some(Change::CameBack { after }) => {
+                numbers.set_up(true);
+                let down_for = format_args!("{:.1}s", after.as_secs_f64());
+                tracing::info!(upstream, %down_for, "an upstream is back");
+            }
+            None if !why.is_empty() => tracing::debug!(upstream, why, "an upstream failed"),
+            None => {}
+        }
+    }
+
+    fn end(&mut self) {
+        self.is_over = true;
+        if self.is_probe {
+            self.board.probed.wake_all();
+        }
+    }
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        if self.is_probe && !self.is_over {
+            self.board.hops[self.hop].state.lock().health.abandoned();
+            self.board.probed.wake_all();
+        }
+    }
+}
+
+/// Sorts a failure of a hop that had not answered before; `None` where it is not the hop's.
+pub(super) fn sort(error: &Error) -> Option<(Failing, HopOutcome)> {
+    Some(match error {
+        Error::Unreachable { .. } => (Failing::Gone, HopOutcome::Unreachable),
+        Error::Tls { .. } => (Failing::Gone, HopOutcome::Tls),
+        Error::TimedOut {
+            phase: Phase::Connect,
+            ..
+        } => (Failing::Gone, HopOutcome::TimedOut),
+        Error::TimedOut { .. } => (Failing::Silent, HopOutcome::TimedOut),
+        Error::Protocol { .. } => (Failing::Ill, HopOutcome::Protocol),
+        _ => return None,
+    })
+}
+
+/// Returns a number from 0 to 1. It need not be hard to guess: the clock will do.
+fn spread() -> f64 {
+    let now = std::time::SystemTime::now();
+    let since = now.duration_since(std::time::UNIX_EPOCH);
+    f64::from(since.map_or(0, |since| since.subsec_micros()) % 1000) / 1000.0
+}
