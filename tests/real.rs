@@ -16,6 +16,7 @@
 )]
 
 mod access;
+mod chains;
 mod e2e;
 mod fault;
 mod herd;

@@ -243,3 +243,45 @@ fn spread() -> f64 {
     let since = now.duration_since(std::time::UNIX_EPOCH);
     f64::from(since.map_or(0, |since| since.subsec_micros()) % 1000) / 1000.0
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::rt::{Cores, Tier, sleep, spawn};
+
+    /// A site whose only upstream comes back: the first layer of an image finds out for all of them, and none
+    /// of the others may fail meanwhile.
+    #[test]
+    fn those_who_come_during_a_probe_wait_for_it() {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let tier = Tier::probe(true);
+        let cores = Cores::start_unpinned("test-core", &tier, move |_| async move {
+            let hops = [("a.example", "http://a.example/")];
+            let board = Arc::new(Board::new(Policy::RoundRobin, hops.into_iter()));
+            let mut ticket = board.admit(0).unwrap();
+            ticket.began -= Duration::from_secs(5);
+            ticket.failed(Failing::Gone, HopOutcome::TimedOut, "gone");
+            assert!(!board.wait_for_probe().await, "nobody finds out yet");
+            assert!(!board.may_be_asked(0));
+            assert!(matches!(board.away(0), Error::Away { is_late: true, .. }));
+            let probe = loop {
+                match board.admit(0) {
+                    Some(probe) => break probe,
+                    None => sleep(Duration::from_millis(10)).await,
+                }
+            };
+            assert!(board.admit(0).is_none());
+            let (waiting, told) = (Arc::clone(&board), sender.clone());
+            spawn(async move {
+                told.send(waiting.wait_for_probe().await && waiting.admit(0).is_some())
+                    .unwrap();
+            });
+            sleep(Duration::ZERO).await;
+            probe.answered(HopOutcome::Answered);
+        });
+        assert!(receiver.recv().unwrap());
+        cores.unwrap().join().unwrap();
+    }
+}

@@ -8,6 +8,7 @@ pub mod origin;
 pub mod process;
 pub mod pull;
 pub mod registry;
+pub mod relay;
 pub mod signer;
 pub mod token_server;
 pub mod transship;
@@ -17,6 +18,7 @@ pub use client::{Client, Reply};
 pub use origin::{Gate, Origin, Plan, Tls};
 pub use process::{PATIENCE, until};
 pub use registry::DockerRegistry;
+pub use relay::Relay;
 pub use signer::Signer;
 pub use transship::Transship;
 
