@@ -50,6 +50,13 @@ fn caches_in_a_ring_answer_508_at_once_and_say_so_once() {
     for length in 1..=3 {
         let (caches, relays) = ring(length);
         close(&caches, &relays);
+        let reply = caches[0].get(&Blob::seeded(4, 10).path());
+        reply.expect_error(508, "UNKNOWN");
+        for cache in &caches {
+            let metrics = cache.metrics();
+            let asked = metrics.sum("transship_upstream_requests_total", &[]);
+            assert_eq!(asked, 1, "the request went round more than once");
+        }
         for cache in &caches {
             expect_refused(cache);
         }
@@ -97,7 +104,7 @@ fn what_is_here_is_served_whatever_way_the_request_came() {
     let origin = crate::support::Origin::start();
     let cache = before(&[origin.url()], "").start();
     let blob = origin.make(3, 1000);
-    let far = vec!["1.1 x"; 9].join(", ");
+    let far = ["1.1 x"; 9].join(", ");
     let mut client = cache.client();
     let reply = client.call("GET", &blob.path(), &[("Via", &far)]);
     reply.expect_error(508, "UNKNOWN");

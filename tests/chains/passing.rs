@@ -149,7 +149,7 @@ fn one_who_claims_to_have_come_far_spoils_the_fill_for_nobody_else() {
     let relay = Relay::held();
     let front = before(&[relay.url()], "").start();
     let blob = origin.make(5, 1000);
-    let far = vec!["1.1 x"; 8].join(", ");
+    let far = ["1.1 x"; 8].join(", ");
     let (mut leader, mut follower) = (front.client(), front.client());
     leader.ask("GET", &blob.path(), &[("Via", &far)]);
     crate::support::until("the fill has begun", || relay.connections() == 1);
