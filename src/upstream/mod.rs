@@ -65,7 +65,7 @@ use board::Board;
 use connection::Connector;
 use exchange::Exchanger;
 use names::Names;
-use place::{authority, shown};
+use place::{named, shown};
 use trail::Instance;
 
 use crate::metrics::HopNumbers;
@@ -103,9 +103,10 @@ impl Upstream {
             keyring: Keyring::new(options.hops.len()),
             board: {
                 let hops = options.hops.iter();
+                // Two hops may differ in their path alone.
                 Board::new(
                     options.policy,
-                    hops.map(|hop| (authority(&hop.url), hop.url.as_str())),
+                    hops.map(|hop| (named(&hop.url), hop.url.as_str())),
                 )
             },
             instance: Instance::new().map_err(SetupError::Random)?,

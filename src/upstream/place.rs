@@ -47,6 +47,11 @@ pub(super) fn authority(url: &Url) -> &str {
     &url[Position::BeforeHost..Position::AfterPort]
 }
 
+/// Returns `host[:port][/path]`: what metrics call a hop.
+pub(super) fn named(url: &Url) -> &str {
+    url[Position::BeforeHost..Position::AfterPath].trim_end_matches('/')
+}
+
 /// Returns what a log may show of `url`: no credentials, no query, no fragment.
 pub(super) fn shown(url: &Url) -> String {
     let path = &url[Position::BeforePath..Position::AfterPath];
@@ -62,7 +67,9 @@ mod tests {
         let url = Url::parse("https://u:p@[::1]:8443/blob?sig=s3cret#f").unwrap();
         assert_eq!(shown(&url), "https://[::1]:8443/blob");
         assert_eq!(authority(&url), "[::1]:8443");
+        assert_eq!(named(&url), "[::1]:8443/blob");
         let url = Url::parse("https://a.example:443/").unwrap();
         assert_eq!(authority(&url), "a.example");
+        assert_eq!(named(&url), "a.example");
     }
 }
