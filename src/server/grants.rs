@@ -33,8 +33,9 @@ impl<'a> Credential<'a> {
             None => Some(Self::of_field(request.authorization, heeds_authorization)),
             Some(query) => {
                 let token = query.strip_prefix("token=")?;
-                let is_literal = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-                token.bytes().all(is_literal).then_some(Self::Token(token))
+                // Nothing encoded and no second parameter: the token stands there as it is.
+                let is_literal = memchr::memchr3(b'%', b'+', b'&', token.as_bytes()).is_none();
+                is_literal.then_some(Self::Token(token))
             }
         }
     }
