@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use crate::limits::TLS_SLICE_BYTES;
+use crate::limits::TLS_COLD_BYTES as TLS_SLICE_BYTES;
 use crate::rt::{DeadlineKind, Socket, TlsSocket, blocking};
 
 /// Bytes to and from one client.

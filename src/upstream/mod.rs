@@ -41,7 +41,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 pub use error::{Error, Phase};
-pub use options::{Credentials, Hop, Options};
+pub use options::{ClientCertificate, Credentials, Hop, Options};
 pub use request::{Method, Request};
 pub use response::Response;
 pub use trust::SetupError;
@@ -53,6 +53,7 @@ use exchange::Exchanger;
 use names::Names;
 use place::{authority, shown};
 use token::Purpose;
+use trust::Trust;
 
 use crate::limits::REDIRECTS_MAX;
 use crate::rt;
@@ -82,7 +83,7 @@ impl Upstream {
         }
         let connector = Connector {
             names: Arc::new(Names::default()),
-            tls: trust::client_config(&options.cas)?,
+            trust: Trust::read(&options)?,
             connect_timeout: options.connect_timeout,
         };
         Ok(Self {
