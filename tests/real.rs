@@ -24,3 +24,4 @@ mod protocol;
 mod runtime;
 mod selftest;
 mod support;
+mod tls;
