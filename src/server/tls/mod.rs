@@ -165,3 +165,106 @@ fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs().cast_signed())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::{ClientAuth, TlsVersion};
+
+    fn pair() -> (String, String) {
+        let names = vec!["cache.example".to_owned(), "::1".to_owned()];
+        let made = rcgen::generate_simple_self_signed(names).unwrap();
+        (made.cert.pem(), made.signing_key.serialize_pem())
+    }
+
+    struct Rig {
+        dir: tempfile::TempDir,
+        metrics: Metrics,
+        certificates: Certificates,
+    }
+
+    impl Rig {
+        fn new() -> Self {
+            let (dir, metrics) = (tempfile::tempdir().unwrap(), Metrics::new(1));
+            let (certificate, key) = pair();
+            let at = |name: &str| dir.path().join(name);
+            std::fs::write(at("cert.pem"), certificate).unwrap();
+            std::fs::write(at("key.pem"), key).unwrap();
+            let options = Tls {
+                certificate: at("cert.pem"),
+                key: at("key.pem"),
+                client_cas: Vec::new(),
+                client_auth: ClientAuth::RequireAndVerify,
+                minimum: TlsVersion::Tls12,
+                cipher_suites: Vec::new(),
+            };
+            Self {
+                certificates: Certificates::read(options, metrics.clone()).unwrap(),
+                dir,
+                metrics,
+            }
+        }
+
+        fn put(&self, name: &str, text: &str) {
+            let new = self.dir.path().join("new");
+            std::fs::write(&new, text).unwrap();
+            std::fs::rename(new, self.dir.path().join(name)).unwrap();
+        }
+
+        /// Looks once; returns how often certificates were replaced and refused so far.
+        fn look(&self) -> (u64, u64) {
+            self.certificates.look();
+            self.counts()
+        }
+
+        fn counts(&self) -> (u64, u64) {
+            let samples = self.metrics.samples();
+            let mut reloads = samples
+                .iter()
+                .filter(|sample| sample.name == "transship_tls_reloads_total")
+                .map(|sample| sample.value);
+            (reloads.next().unwrap(), reloads.next().unwrap())
+        }
+    }
+
+    #[test]
+    fn a_key_that_follows_its_certificate_is_no_error() {
+        let rig = Rig::new();
+        let before = rig.certificates.current();
+        assert_eq!(rig.look(), (0, 0));
+        let (certificate, key) = pair();
+        rig.put("cert.pem", &certificate);
+        assert_eq!(rig.look(), (0, 0));
+        assert!(Arc::ptr_eq(&before, &rig.certificates.current()));
+        rig.put("key.pem", &key);
+        assert_eq!(rig.look(), (1, 0));
+        assert!(!Arc::ptr_eq(&before, &rig.certificates.current()));
+        assert_eq!(rig.look(), (1, 0));
+    }
+
+    #[test]
+    fn what_stays_wrong_is_told_once_for_each_change() {
+        let rig = Rig::new();
+        let (certificate, key) = pair();
+        rig.put("key.pem", &key);
+        let told: Vec<_> = (0..6).map(|_| rig.look().1).collect();
+        assert_eq!(told, [0, 0, 1, 1, 1, 1]);
+        // Another change starts over, and asking outright does not wait.
+        std::fs::remove_file(rig.dir.path().join("cert.pem")).unwrap();
+        assert_eq!(rig.look(), (0, 1));
+        rig.certificates.reread();
+        assert_eq!(rig.counts(), (0, 2));
+        assert_eq!(rig.look(), (0, 2));
+        rig.put("cert.pem", &certificate);
+        assert_eq!(rig.look(), (1, 2));
+    }
+
+    #[test]
+    fn a_certificate_is_told_by_its_names_serial_and_end() {
+        let rig = Rig::new();
+        let files = Files::read(&rig.certificates.options).unwrap();
+        let told = files.about().unwrap().to_string();
+        assert!(told.starts_with("for cache.example ::1, serial "), "{told}");
+        assert!(told.contains(", expires Jan  1 "), "{told}");
+    }
+}
