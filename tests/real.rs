@@ -25,3 +25,4 @@ mod protocol;
 mod runtime;
 mod selftest;
 mod support;
+mod tls;

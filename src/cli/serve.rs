@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::access::Access;
 use crate::admin::Admin;
 use crate::config::{Effective, Settings};
 use crate::fill::Fills;
+use crate::limits::CERTIFICATES_LOOK_EVERY;
 use crate::metrics::Metrics;
 use crate::rt::{self, Cores, Tier};
 use crate::server::{self, Parts, Service};
@@ -76,7 +77,8 @@ fn run(mut settings: Settings) -> io::Result<()> {
     let admin = start_admin(&settings, metrics, &service)?;
     maintain(Arc::clone(&store))?;
     let running = start_cores(&service, listeners, cores, &tier)?;
-    drain_on_signal(Arc::clone(&service))?;
+    heed_signals(Arc::clone(&service))?;
+    follow_certificates(service)?;
     announce(&settings, listen, admin, &store, &tier, cores);
     running.join()?;
     store.checkpoint()?;
@@ -203,13 +205,32 @@ fn maintain(store: Arc<Store>) -> io::Result<()> {
     Ok(())
 }
 
-/// The first signal drains, the second ends at once.
-fn drain_on_signal(service: Arc<Service>) -> io::Result<()> {
-    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+/// Follows the files of the certificates, if there are any, on a thread of its own.
+fn follow_certificates(service: Arc<Service>) -> io::Result<()> {
+    std::thread::Builder::new()
+        .name("certificates".to_owned())
+        .spawn(move || {
+            while service.look_at_certificates() {
+                std::thread::sleep(CERTIFICATES_LOOK_EVERY);
+            }
+        })?;
+    Ok(())
+}
+
+/// SIGHUP reads the certificates again. Of the others the first drains, the second ends at once.
+fn heed_signals(service: Arc<Service>) -> io::Result<()> {
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     std::thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
             for signal in signals.forever() {
+                if signal == SIGHUP {
+                    tracing::info!("SIGHUP: reading the certificates again, and nothing else");
+                    if !service.reread_certificates() {
+                        tracing::info!("there are none: clients are served without TLS");
+                    }
+                    continue;
+                }
                 if service.is_draining() {
                     tracing::warn!("second signal: ending at once");
                     std::process::exit(128 + signal);

@@ -82,6 +82,8 @@ pub enum Kind {
     Hosts,
     /// A list of these words, each as it is written here.
     Choices(&'static [&'static str]),
+    /// A list of names of cipher suites.
+    CipherSuites,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// Anything: nobody reads it.
@@ -99,6 +101,7 @@ impl Kind {
                 | Self::Upstreams
                 | Self::Hosts
                 | Self::Choices(_)
+                | Self::CipherSuites
         )
     }
 
@@ -286,14 +289,20 @@ pub const TABLE: &[Key] = &[
     used("http.tls.certificate", Kind::Path, "", "PEM file of the certificate, followed by its intermediates."),
     used("http.tls.key", Kind::Path, "", "PEM file of the certificate's private key, unencrypted."),
     used("http.tls.clientcas", Kind::Paths, "",
-        "PEM files of authorities; with any, every client has to show a certificate from one of them."),
-    key("http.tls.clientauth",
-        Treatment::Only(&["require-and-verify-client-cert"],
-            "with clientcas every client has to show a certificate that they vouch for; nothing less is offered"),
-        Kind::Choice(&["require-and-verify-client-cert"]), "require-and-verify-client-cert",
-        "How strictly client certificates are asked for."),
+        "PEM files of authorities; with any, clients are asked for certificates as `clientauth` says."),
+    used("http.tls.clientauth",
+        Kind::Choice(&["request-client-cert", "require-any-client-cert", "verify-client-cert-if-given",
+            "require-and-verify-client-cert"]),
+        "require-and-verify-client-cert",
+        "How strictly client certificates are asked for; without `clientcas` they are not. Whoever \
+         vouches for the certificate is not asked with the first two."),
     used("http.tls.minimumtls", Kind::Choice(&["tls1.2", "tls1.3"]), "tls1.2", "Lowest protocol version."),
-    ignored("http.tls.ciphersuites", "rustls' own suites are used, all of them with forward secrecy"),
+    used("http.tls.ciphersuites", Kind::CipherSuites, "",
+        "TLS 1.2 suites that are offered, by the registry's names; without it all six with forward secrecy and \
+         AEAD: `TLS_ECDHE_ECDSA_WITH_…` and `TLS_ECDHE_RSA_WITH_…` of `AES_128_GCM_SHA256`, \
+         `AES_256_GCM_SHA384` and `CHACHA20_POLY1305_SHA256`. Any other name is an error. As in the registry, \
+         the list is about TLS 1.2: TLS 1.3 suites may stand in it, and all three are always offered; with \
+         nothing else in it, TLS 1.3 is all that is offered. The client's order decides."),
     refused("http.tls.letsencrypt", "certificates are not fetched: give http.tls.certificate and http.tls.key"),
     used("http.headers", Kind::Headers, "",
         "Fields added to every response, such as `X-Content-Type-Options: [nosniff]`."),
@@ -360,6 +369,10 @@ pub const TABLE: &[Key] = &[
     used("transship.upstream.progress_timeout", POSITIVE, "30s", "Longest time without a byte of a response."),
     used("transship.upstream.realms", Kind::Hosts, "",
         "Hosts besides an upstream's own that its credentials may be sent to when it names them as token server."),
+    used("transship.upstream.client_certificate", Kind::Path, "",
+        "PEM file of a certificate, followed by its intermediates, that is shown to upstreams that ask for one; \
+         hosts that they redirect to are not shown it, unless they stand in `realms`."),
+    used("transship.upstream.client_key", Kind::Path, "", "PEM file of that certificate's private key, unencrypted."),
 ];
 
 #[cfg(test)]

@@ -32,8 +32,14 @@ pub const REDIRECTS_MAX: usize = 10;
 pub const WITHHELD_BYTES: u64 = 64 * 1024;
 /// Bytes given to one `sendfile`, so that no blob holds a core for long.
 pub const SEND_SLICE_BYTES: usize = 1024 * 1024;
-/// Bytes read and encrypted at once for a TLS client.
-pub const TLS_SLICE_BYTES: usize = 256 * 1024;
+/// Plain bytes encrypted before they are sent, four full records: what is encrypted is still near the
+/// processor when the kernel copies it.
+pub const TLS_BATCH_BYTES: usize = 64 * 1024;
+/// Bytes read by a helper thread at once where a TLS client wants what is not in memory.
+pub const TLS_COLD_BYTES: usize = 256 * 1024;
+/// Bytes encrypted for one connection before the others of its core get their turn: as long as
+/// [`SEND_TURN_BYTES`] without encryption.
+pub const TLS_TURN_BYTES: usize = 512 * 1024;
 /// Bytes that a connection's output buffer keeps between two responses.
 pub const OUTPUT_KEPT_BYTES: usize = 64 * 1024;
 /// Bytes that one connection may send before the others of its core get their turn.
@@ -62,6 +68,11 @@ pub const PROVING_THREADS: usize = 2;
 pub const DRAIN_TICK: Duration = Duration::from_millis(20);
 /// Longest time for a TLS handshake with a client.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often certificates are looked at for changes: a few calls of stat(2) each.
+pub const CERTIFICATES_LOOK_EVERY: Duration = Duration::from_secs(2);
+/// Looks for which certificates that are of no use must stay unchanged before that is told: a key that
+/// follows its certificate within seconds is no error.
+pub const CERTIFICATES_SETTLE_LOOKS: u32 = 2;
 /// Largest configuration file and largest value of a `REGISTRY_…` variable, in bytes: a hundred times
 /// what the longest known registry configuration takes.
 pub const CONFIG_BYTES_MAX: usize = 1024 * 1024;

@@ -81,11 +81,11 @@ impl Drop for Seat {
 }
 
 async fn shake_hands(context: &Context, socket: Socket) -> Option<Transport> {
-    let Some(config) = &context.service.tls else {
+    let Some(certificates) = &context.service.certificates else {
         return Some(Transport::Plain(socket));
     };
     socket.set_deadline(HANDSHAKE_TIMEOUT, DeadlineKind::Active);
-    let tls = rustls::ServerConnection::new(Arc::clone(config)).ok()?;
+    let tls = rustls::ServerConnection::new(certificates.current()).ok()?;
     match TlsSocket::handshake(socket, tls).await {
         Ok(socket) => Some(Transport::Tls(Box::new(socket))),
         Err(error) => {

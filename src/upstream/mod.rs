@@ -45,7 +45,7 @@ use std::time::{Duration, Instant};
 
 pub use authority::Authority;
 pub use error::{Error, Phase};
-pub use options::{Credentials, Hop, Options};
+pub use options::{ClientCertificate, Credentials, Hop, Options};
 pub use refusal::Refusal;
 pub use request::{Method, Request};
 pub use response::Response;
@@ -60,6 +60,7 @@ use exchange::Exchanger;
 use names::Names;
 use place::{authority, shown};
 use token::Purpose;
+use trust::Trust;
 
 use crate::limits::REDIRECTS_MAX;
 use crate::rt;
@@ -89,7 +90,7 @@ impl Upstream {
         }
         let connector = Connector {
             names: Arc::new(Names::default()),
-            tls: trust::client_config(&options.cas)?,
+            trust: Trust::read(&options)?,
             connect_timeout: options.connect_timeout,
         };
         Ok(Self {
