@@ -4,7 +4,7 @@ use std::io::{self, BufRead, ErrorKind, Write};
 
 use rustls::Connection;
 
-use super::Socket;
+use super::{Socket, turn};
 
 /// Encrypted bytes received at once: a few full records (RFC 8446 §5.2).
 const RECEIVE_BYTES: usize = 64 * 1024;
@@ -55,6 +55,14 @@ impl TlsSocket {
         &self.socket
     }
 
+    /// As [`Socket::give_way`].
+    ///
+    /// # Errors
+    /// The socket's.
+    pub async fn give_way(&mut self) -> io::Result<()> {
+        self.socket.give_way().await
+    }
+
     /// As [`Socket::is_quiet`], with nothing left to decrypt or to hand out either.
     #[must_use]
     pub fn is_quiet(&mut self) -> bool {
@@ -73,10 +81,15 @@ impl TlsSocket {
         if buf.capacity() == buf.len() {
             buf.reserve(1024);
         }
+        let mut has_received = false;
         loop {
             match self.take_plain(&mut buf) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 outcome => return (outcome, buf),
+            }
+            // A peer may send records without content for as long as it likes.
+            if std::mem::replace(&mut has_received, true) {
+                turn::step_back().await;
             }
             if let Err(error) = self.receive_records().await {
                 return (Err(error), buf);
