@@ -38,6 +38,8 @@ pub const TLS_SLICE_BYTES: usize = 256 * 1024;
 pub const OUTPUT_KEPT_BYTES: usize = 64 * 1024;
 /// Bytes that one connection may send before the others of its core get their turn.
 pub const SEND_TURN_BYTES: usize = 2 * 1024 * 1024;
+/// Requests that one connection may have answered before the others of its core get their turn.
+pub const REQUESTS_PER_TURN: u64 = 64;
 /// Size of one chunk on its way from the next hop to disk, in bytes.
 pub const FILL_CHUNK_BYTES: usize = 256 * 1024;
 /// Chunks of one fill on their way to disk at once: bounds memory, and slows the next hop's

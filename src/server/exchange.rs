@@ -6,9 +6,11 @@ use super::context::Context;
 use super::reply::{Reply, Status};
 use super::transport::Transport;
 use super::{blob, listing, manifest};
+use crate::http::grammar::is_authority;
 use crate::http::response::Connection;
 use crate::http::{Body, Method, Query, Request, RequestError, ResponseHead, Version};
 use crate::limits::{DRAIN_BODY_BYTES_MAX, OUTPUT_KEPT_BYTES};
+use crate::metrics::{DeadlinePassed, RequestRefusal};
 use crate::registry::{Code, Route};
 
 /// What becomes of the connection.
@@ -59,6 +61,8 @@ impl Exchange {
         }
         let query = Query::new(request.query);
         let Ok(namespace) = query.find("ns") else {
+            let counters = &self.context.counters;
+            counters.count_refused_request(RequestRefusal::Query);
             return self
                 .say(
                     request,
@@ -71,20 +75,23 @@ impl Exchange {
             is_head: request.method == Method::Head,
             version: request.version,
             connection,
-            namespace: namespace.as_deref(),
+            // What is no host means nothing to a client either, and is not echoed.
+            namespace: namespace.as_deref().filter(|text| is_authority(text)),
         };
         match Route::parse(request.path, &self.context.service.options.prefix) {
             Ok(route) if is_pull(request.method, &route) => {
                 self.answer_route(request, query, terms, route).await
             }
             Ok(_) => self.reply(terms, Reply::unsupported()).await,
-            Err(error) => match error.code() {
-                Some(code) => {
-                    self.reply(terms, Reply::error(code, &error.to_string()))
-                        .await
-                }
-                None => self.reply(terms, Reply::not_found()).await,
-            },
+            Err(error) => {
+                let counters = &self.context.counters;
+                counters.count_refused_request(RequestRefusal::Path);
+                let reply = match error.code() {
+                    Some(code) => Reply::error(code, &error.to_string()),
+                    None => Reply::not_found(),
+                };
+                self.reply(terms, reply).await
+            }
         }
     }
 
@@ -186,7 +193,7 @@ impl Exchange {
             Ok(()) => Next::Stay,
             Err(_) => {
                 if self.transport.socket().expired() {
-                    self.context.counters.deadlines_passed.add(1);
+                    self.context.counters.count_deadline(DeadlinePassed::Send);
                 }
                 Next::Abort
             }

@@ -4,13 +4,15 @@ use super::context::Context;
 use super::reply::{Reply, Status};
 use crate::http::Query;
 use crate::limits::LISTING_BYTES_MAX;
-use crate::metrics::CacheUse;
+use crate::metrics::{CacheUse, RequestRefusal};
 use crate::registry::{Code, NextPage, Route, media_type};
 use crate::upstream::{self, Response};
 
 /// Answers a request for a list.
 pub(super) async fn answer(context: &Context, query: Query<'_>, route: Route<'_>) -> Reply {
     let Ok(query) = passed_on(query) else {
+        let counters = &context.counters;
+        counters.count_refused_request(RequestRefusal::Query);
         return Reply::error(Code::RequestInvalid, "ambiguous query");
     };
     let (path, repository, unknown) = match route {

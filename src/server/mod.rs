@@ -11,6 +11,7 @@
 //! (`upstream`), or of where a blob lies (`store`).
 
 mod accept;
+mod addresses;
 mod blob;
 mod body;
 mod connection;
@@ -21,6 +22,7 @@ mod manifest;
 mod open_blobs;
 mod opening;
 mod options;
+mod refusal;
 mod reply;
 mod tags;
 mod tls;
@@ -38,6 +40,7 @@ use crate::metrics::Metrics;
 use crate::rt::Notify;
 use crate::store::Store;
 use crate::upstream::Upstream;
+use addresses::Addresses;
 use opening::Opening;
 use tags::Tags;
 
@@ -53,6 +56,8 @@ pub struct Service {
     opening: Opening,
     tls: Option<Arc<rustls::ServerConfig>>,
     connections: AtomicUsize,
+    /// `None` lets one address take every seat.
+    addresses: Option<Addresses>,
     open_files_per_core: usize,
     draining: AtomicBool,
     drain: Notify,
@@ -86,6 +91,7 @@ impl Service {
             .transpose()?
             .map(Arc::new);
         Ok(Self {
+            addresses: options.connections_per_address_max.map(Addresses::new),
             options,
             store: parts.store,
             fills: parts.fills,

@@ -3,4 +3,7 @@
 mod api;
 mod conditions;
 mod connection;
+mod limits;
 mod ranges;
+mod slow;
+mod slowloris;
