@@ -10,6 +10,8 @@ pub const REQUEST_HEAD_BYTES_MAX: usize = 32 * 1024;
 pub const REQUEST_TARGET_BYTES_MAX: usize = 16 * 1024;
 /// Most header fields of a request or a next hop's response.
 pub const HEADERS_MAX: usize = 100;
+/// Longest `ns` parameter that is echoed, in bytes: a DNS name (RFC 1035 §2.3.4), a colon and a port.
+pub const NAMESPACE_BYTES_MAX: usize = 253 + 1 + 5;
 /// Longest request body that is read and thrown away to keep a connection, in bytes.
 pub const DRAIN_BODY_BYTES_MAX: u64 = 64 * 1024;
 /// Most ranges of one request. zstd:chunked pulls ask for many at once; RFC 9110 §14.2 allows a bound.

@@ -9,7 +9,7 @@ use super::{blob, listing, manifest};
 use crate::http::grammar::is_authority;
 use crate::http::response::Connection;
 use crate::http::{Body, Method, Query, Request, RequestError, ResponseHead, Version};
-use crate::limits::{DRAIN_BODY_BYTES_MAX, OUTPUT_KEPT_BYTES};
+use crate::limits::{DRAIN_BODY_BYTES_MAX, NAMESPACE_BYTES_MAX, OUTPUT_KEPT_BYTES};
 use crate::metrics::{DeadlinePassed, RequestRefusal};
 use crate::registry::{Code, Route};
 
@@ -76,7 +76,7 @@ impl Exchange {
             version: request.version,
             connection,
             // What is no host means nothing to a client either, and is not echoed.
-            namespace: namespace.as_deref().filter(|text| is_authority(text)),
+            namespace: namespace.as_deref().filter(|text| is_host(text)),
         };
         match Route::parse(request.path, &self.context.service.options.prefix) {
             Ok(route) if is_pull(request.method, &route) => {
@@ -228,6 +228,11 @@ impl Terms<'_> {
         connection: Connection::Close,
         namespace: None,
     };
+}
+
+/// Says whether `text` may be the host of a registry.
+fn is_host(text: &str) -> bool {
+    text.len() <= NAMESPACE_BYTES_MAX && is_authority(text)
 }
 
 const fn is_pull(method: Method, route: &Route<'_>) -> bool {

@@ -7,3 +7,5 @@ mod limits;
 mod ranges;
 mod slow;
 mod slowloris;
+mod smuggling;
+mod traps;
