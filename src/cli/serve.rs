@@ -1,6 +1,7 @@
 //! `transship serve`: puts the parts together, runs the cores, and ends them in order.
 
 use std::io;
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -117,11 +118,18 @@ fn raise_open_files() -> usize {
 /// Half of the open files may be connections; a quarter are blobs; the rest is for next hops and fills.
 fn bound_connections(settings: &mut Settings, open_files: usize) {
     let wanted = settings.server.connections_max;
-    if wanted > open_files / 2 {
-        settings.server.connections_max = open_files / 2;
+    let allowed = open_files / 2;
+    if wanted > allowed {
+        settings.server.connections_max = allowed;
+        // One address keeps its share; a quarter or less stays what it was.
+        if let Some(max) = &mut settings.server.connections_per_address_max {
+            let share = max.get() * allowed / wanted;
+            let cut = share.max(max.get().min(allowed / 4));
+            *max = NonZeroUsize::new(cut).unwrap_or(NonZeroUsize::MIN);
+        }
         tracing::info!(
             wanted,
-            allowed = open_files / 2,
+            allowed,
             open_files,
             "connections_max is cut by RLIMIT_NOFILE"
         );

@@ -1,6 +1,7 @@
 //! From the tree to each module's Options.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use super::access::{self, Around};
@@ -191,6 +192,9 @@ fn server(
     let head_timeout = reader.duration(&root.find("transship.server.head_timeout"));
     let send_timeout = reader.duration(&root.find("transship.server.send_timeout"));
     let connections_max = reader.integer(&root.find("transship.server.connections_max"));
+    let per_address_max =
+        reader.integer(&root.find("transship.server.connections_per_address_max"));
+    let size = |number| usize::try_from(number).ok();
     Some(server::Options {
         listen: listen??,
         prefix: prefix??,
@@ -200,7 +204,8 @@ fn server(
         idle_timeout: idle_timeout??,
         head_timeout: head_timeout??,
         send_timeout: send_timeout??,
-        connections_max: usize::try_from(connections_max??).ok()?,
+        connections_max: size(connections_max??)?,
+        connections_per_address_max: NonZeroUsize::new(size(per_address_max??)?),
     })
 }
 

@@ -358,10 +358,13 @@ pub const TABLE: &[Key] = &[
          than `remember`."),
     section("transship.server", "Limits towards clients."),
     used("transship.server.idle_timeout", POSITIVE, "75s", "Longest silence between two requests of a connection."),
-    used("transship.server.head_timeout", POSITIVE, "30s", "Longest time from a request's first byte to the end of its head."),
+    used("transship.server.head_timeout", POSITIVE, "30s", "Longest time from a request's first byte to the end of its head; as long again for a body after it."),
     used("transship.server.send_timeout", POSITIVE, "60s", "Longest time in which a client takes not one byte of a response."),
     used("transship.server.connections_max", Kind::Integer(1, 1_048_576), "16384",
         "Most client connections at once, over all cores."),
+    used("transship.server.connections_per_address_max", Kind::Integer(0, 1_048_576), "4096",
+        "Most client connections at once from one IPv4 address or IPv6 /64; `0` is no bound. Raise it where a load \
+         balancer or NAT puts all clients behind one address."),
     section("transship.upstream", "Limits towards upstreams."),
     used("transship.upstream.connect_timeout", POSITIVE, "5s", "Longest time for name resolution, TCP and TLS together."),
     used("transship.upstream.head_timeout", POSITIVE, "20s", "Longest time from a request to the head of its response. With `connect_timeout` it bounds the whole \

@@ -10,6 +10,8 @@ pub const REQUEST_HEAD_BYTES_MAX: usize = 32 * 1024;
 pub const REQUEST_TARGET_BYTES_MAX: usize = 16 * 1024;
 /// Most header fields of a request or a next hop's response.
 pub const HEADERS_MAX: usize = 100;
+/// Longest `ns` parameter that is echoed, in bytes: a DNS name (RFC 1035 §2.3.4), a colon and a port.
+pub const NAMESPACE_BYTES_MAX: usize = 253 + 1 + 5;
 /// Longest request body that is read and thrown away to keep a connection, in bytes.
 pub const DRAIN_BODY_BYTES_MAX: u64 = 64 * 1024;
 /// Most ranges of one request. zstd:chunked pulls ask for many at once; RFC 9110 §14.2 allows a bound.
@@ -44,6 +46,8 @@ pub const TLS_TURN_BYTES: usize = 512 * 1024;
 pub const OUTPUT_KEPT_BYTES: usize = 64 * 1024;
 /// Bytes that one connection may send before the others of its core get their turn.
 pub const SEND_TURN_BYTES: usize = 2 * 1024 * 1024;
+/// Requests that one connection may have answered before the others of its core get their turn.
+pub const REQUESTS_PER_TURN: u64 = 64;
 /// Size of one chunk on its way from the next hop to disk, in bytes.
 pub const FILL_CHUNK_BYTES: usize = 256 * 1024;
 /// Chunks of one fill on their way to disk at once: bounds memory, and slows the next hop's

@@ -4,11 +4,13 @@
 //! counting costs a plain load and store; readers on other threads sum over all cores.
 
 mod access;
+mod reason;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use access::{AccessRefusal, CheckOutcome};
+pub use reason::{ConnectionRefusal, DeadlinePassed, RequestRefusal};
 
 use access::AccessCounters;
 
@@ -136,6 +138,9 @@ pub struct Counters {
     requests: [[Cell; STATUSES.len()]; CacheUse::ALL.len()],
     fills: [Cell; FillOutcome::ALL.len()],
     access: AccessCounters,
+    connections_refused: [Cell; ConnectionRefusal::ALL.len()],
+    requests_refused: [Cell; RequestRefusal::ALL.len()],
+    deadlines_passed: [Cell; DeadlinePassed::ALL.len()],
     /// Fills that run.
     pub fills_running: Cell,
     /// Body bytes sent to clients.
@@ -146,10 +151,6 @@ pub struct Counters {
     pub connections: Cell,
     /// Client connections accepted.
     pub connections_accepted: Cell,
-    /// Client connections closed at once because there were too many.
-    pub connections_refused: Cell,
-    /// Client connections closed because a deadline passed.
-    pub deadlines_passed: Cell,
     /// Responses that ended short of their length.
     pub responses_aborted: Cell,
 }
@@ -167,6 +168,21 @@ impl Counters {
     /// Counts the end of one fill.
     pub fn count_fill(&self, outcome: FillOutcome) {
         self.fills[outcome as usize].add(1);
+    }
+
+    /// Counts a connection that was closed at once.
+    pub fn count_refused_connection(&self, reason: ConnectionRefusal) {
+        self.connections_refused[reason as usize].add(1);
+    }
+
+    /// Counts a request that was refused for its form.
+    pub fn count_refused_request(&self, reason: RequestRefusal) {
+        self.requests_refused[reason as usize].add(1);
+    }
+
+    /// Counts a client that let a deadline pass.
+    pub fn count_deadline(&self, kind: DeadlinePassed) {
+        self.deadlines_passed[kind as usize].add(1);
     }
 }
 
@@ -310,9 +326,46 @@ impl Metrics {
             value: self.sum(|core| &core.fills[outcome as usize]),
         }));
         samples.extend(self.access_samples());
+        samples.extend(self.reason_samples());
         samples.extend(self.plain_samples());
         samples.extend(self.certificate.samples());
         samples
+    }
+
+    /// Every reason is shown from the start, so that an alert can be written before the first event.
+    fn reason_samples(&self) -> Vec<Sample> {
+        let sample = |name, help, label: (&'static str, &str), value| Sample {
+            name,
+            kind: Kind::Counter,
+            help,
+            labels: vec![(label.0, label.1.to_owned())],
+            value,
+        };
+        let connections = ConnectionRefusal::ALL.into_iter().map(|reason| {
+            sample(
+                "transship_connections_refused_total",
+                "Client connections closed at once: too many in total or from one address.",
+                ("reason", reason.label()),
+                self.sum(|core| &core.connections_refused[reason as usize]),
+            )
+        });
+        let requests = RequestRefusal::ALL.into_iter().map(|reason| {
+            sample(
+                "transship_requests_refused_total",
+                "Requests refused for their form, by reason.",
+                ("reason", reason.label()),
+                self.sum(|core| &core.requests_refused[reason as usize]),
+            )
+        });
+        let deadlines = DeadlinePassed::ALL.into_iter().map(|kind| {
+            sample(
+                "transship_deadlines_passed_total",
+                "Client connections closed because a deadline passed, by its kind.",
+                ("kind", kind.label()),
+                self.sum(|core| &core.deadlines_passed[kind as usize]),
+            )
+        });
+        connections.chain(requests).chain(deadlines).collect()
     }
 
     fn request_samples(&self) -> Vec<Sample> {
@@ -339,7 +392,7 @@ impl Metrics {
 
     fn plain_samples(&self) -> Vec<Sample> {
         type Row = (&'static str, Kind, &'static str, fn(&Counters) -> &Cell);
-        let rows: [Row; 8] = [
+        let rows: [Row; 6] = [
             ("transship_fills", Kind::Gauge, "Fills that run.", |c| {
                 &c.fills_running
             }),
@@ -366,18 +419,6 @@ impl Metrics {
                 Kind::Counter,
                 "Client connections accepted.",
                 |c| &c.connections_accepted,
-            ),
-            (
-                "transship_connections_refused_total",
-                Kind::Counter,
-                "Client connections closed at once because connections_max was reached.",
-                |c| &c.connections_refused,
-            ),
-            (
-                "transship_deadlines_passed_total",
-                Kind::Counter,
-                "Client connections closed because a deadline passed.",
-                |c| &c.deadlines_passed,
             ),
             (
                 "transship_responses_aborted_total",
@@ -410,6 +451,9 @@ mod tests {
         metrics.core(1).count_request(CacheUse::Bypass, 299);
         metrics.core(0).connections.add(3);
         metrics.core(0).connections.sub(1);
+        let last = RequestRefusal::ALL[RequestRefusal::ALL.len() - 1];
+        metrics.core(1).count_refused_request(last);
+        metrics.core(0).count_deadline(DeadlinePassed::Body);
         let value = |name: &str, labels: &[&str]| {
             let found = metrics.samples().into_iter().find(|sample| {
                 sample.name == name
@@ -425,5 +469,13 @@ mod tests {
         assert_eq!(value("transship_requests_total", &["bypass", "0"]), 1);
         assert_eq!(value("transship_requests_total", &["miss", "200"]), 0);
         assert_eq!(value("transship_connections", &[]), 2);
+        let refused = "transship_requests_refused_total";
+        assert_eq!(value(refused, &[last.label()]), 1);
+        assert_eq!(value(refused, &["framing"]), 0);
+        assert_eq!(value("transship_deadlines_passed_total", &["body"]), 1);
+        assert_eq!(
+            value("transship_connections_refused_total", &["address"]),
+            0
+        );
     }
 }

@@ -11,7 +11,7 @@
 //! Rules that callers keep:
 //! - A task never yields by waking itself: under `DEFER_TASKRUN` completions are reaped only when no
 //!   task is ready, so a task that is always ready would starve every socket. To give way, await an
-//!   operation of the ring ([`Socket::give_way`]).
+//!   operation of the ring ([`Socket::give_way`], which knows what epoll needs instead).
 //! - A task never blocks: what may block goes to a [`Pool`].
 
 mod addr;
@@ -25,6 +25,7 @@ mod socket;
 mod sys;
 mod tier;
 mod tls;
+mod turn;
 mod unless;
 
 pub use addr::{ListenAddr, ListenAddrError};

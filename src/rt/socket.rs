@@ -16,7 +16,7 @@ use monoio::io::{AsyncReadRent, AsyncWriteRent};
 use monoio::net::TcpStream;
 
 use super::deadline::{Deadline, DeadlineKind};
-use super::{blocking, sys};
+use super::{blocking, sys, turn};
 use crate::limits::{SEND_SLICE_BYTES, SEND_TURN_BYTES};
 
 /// A connected TCP socket. Dropping it closes it.
@@ -198,11 +198,16 @@ impl Socket {
         Ok(())
     }
 
-    /// Lets the core's other tasks run, by way of the ring, until the socket takes bytes.
+    /// Lets the core's other tasks run, and waits until the socket takes bytes.
     ///
     /// # Errors
     /// The kernel's, or `TimedOut` when the deadline passed.
     pub async fn give_way(&mut self) -> io::Result<()> {
+        turn::step_back().await;
+        self.writable().await
+    }
+
+    async fn writable(&mut self) -> io::Result<()> {
         // `relaxed` would return epoll's stale readiness and spin.
         let ready = self.stream.writable(false).await;
         if self.expired() {
@@ -241,7 +246,7 @@ impl Socket {
     /// Waits for room when `error` says that there is none; returns any other error.
     pub(super) async fn wait_to_send(&mut self, error: io::Error) -> io::Result<()> {
         match error.kind() {
-            ErrorKind::WouldBlock => self.give_way().await,
+            ErrorKind::WouldBlock => self.writable().await,
             ErrorKind::Interrupted => Ok(()),
             _ => Err(self.told(error)),
         }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use rustls::{Connection, ProtocolVersion};
 
-use super::{Socket, blocking, sys};
+use super::{Socket, blocking, sys, turn};
 use crate::limits::{TLS_BATCH_BYTES, TLS_COLD_BYTES, TLS_TURN_BYTES};
 
 /// Room for encrypted bytes of a peer that sends little, as clients do between two responses.
@@ -82,6 +82,14 @@ impl TlsSocket {
         &self.socket
     }
 
+    /// As [`Socket::give_way`].
+    ///
+    /// # Errors
+    /// The socket's.
+    pub async fn give_way(&mut self) -> io::Result<()> {
+        self.socket.give_way().await
+    }
+
     /// As [`Socket::is_quiet`], with nothing left to decrypt or to hand out either.
     #[must_use]
     pub fn is_quiet(&mut self) -> bool {
@@ -100,10 +108,15 @@ impl TlsSocket {
         if buf.capacity() == buf.len() {
             buf.reserve(1024);
         }
+        let mut has_received = false;
         loop {
             match self.take_plain(&mut buf) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 outcome => return (outcome, buf),
+            }
+            // A peer may send records without content for as long as it likes.
+            if std::mem::replace(&mut has_received, true) {
+                turn::step_back().await;
             }
             if let Err(error) = self.receive_records().await {
                 return (Err(error), buf);

@@ -6,7 +6,7 @@ use super::reply::{Reply, Status};
 use crate::access::Shown;
 use crate::http::Query;
 use crate::limits::LISTING_BYTES_MAX;
-use crate::metrics::CacheUse;
+use crate::metrics::{CacheUse, RequestRefusal};
 use crate::registry::{Code, NextPage, Route, media_type};
 use crate::upstream::{self, Response};
 
@@ -26,6 +26,8 @@ pub(super) async fn answer(
         return nothing();
     }
     let Ok(query) = passed_on(query) else {
+        let counters = &context.counters;
+        counters.count_refused_request(RequestRefusal::Query);
         return Reply::error(Code::RequestInvalid, "ambiguous query");
     };
     let (path, repository, unknown) = match route {

@@ -11,6 +11,7 @@
 //! (`upstream`), or of where a blob lies (`store`).
 
 mod accept;
+mod addresses;
 mod blob;
 mod body;
 mod connection;
@@ -23,6 +24,7 @@ mod open_blobs;
 mod opening;
 mod options;
 mod permit;
+mod refusal;
 mod reply;
 mod tags;
 mod tls;
@@ -41,6 +43,7 @@ use crate::metrics::Metrics;
 use crate::rt::Notify;
 use crate::store::Store;
 use crate::upstream::Upstream;
+use addresses::Addresses;
 use opening::Opening;
 use tags::Tags;
 use tls::Certificates;
@@ -58,6 +61,8 @@ pub struct Service {
     opening: Opening,
     certificates: Option<Certificates>,
     connections: AtomicUsize,
+    /// `None` lets one address take every seat.
+    addresses: Option<Addresses>,
     open_files_per_core: usize,
     draining: AtomicBool,
     drain: Notify,
@@ -92,6 +97,7 @@ impl Service {
             .map(|tls| Certificates::read(tls, parts.metrics.clone()))
             .transpose()?;
         Ok(Self {
+            addresses: options.connections_per_address_max.map(Addresses::new),
             options,
             store: parts.store,
             fills: parts.fills,

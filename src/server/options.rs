@@ -1,5 +1,6 @@
 //! What an operator may say about the server that clients talk to.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -22,12 +23,14 @@ pub struct Options {
     pub drain_timeout: Duration,
     /// Longest silence between two requests of a connection.
     pub idle_timeout: Duration,
-    /// Longest time from a request's first byte to its last head byte.
+    /// Longest time from a request's first byte to its last head byte, and for a body after it.
     pub head_timeout: Duration,
     /// Longest time in which a client takes not one byte of a response.
     pub send_timeout: Duration,
     /// Most client connections at once, over all cores.
     pub connections_max: usize,
+    /// Most client connections of one address at once; `None` is no bound.
+    pub connections_per_address_max: Option<NonZeroUsize>,
 }
 
 /// Certificates and protocol bounds (`http.tls`).

@@ -21,6 +21,14 @@ impl Transport {
         }
     }
 
+    /// As [`Socket::give_way`].
+    pub(super) async fn give_way(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(socket) => socket.give_way().await,
+            Self::Tls(tls) => tls.give_way().await,
+        }
+    }
+
     /// As [`Socket::recv`].
     pub(super) async fn recv(&mut self, buf: Vec<u8>) -> (io::Result<usize>, Vec<u8>) {
         match self {
