@@ -96,6 +96,10 @@ pub const KEY_SET_KEYS_MAX: usize = 64;
 pub const TOKEN_SECRET_BYTES_MIN: usize = 32;
 /// Costliest bcrypt hash that is worked through for a login: cost 15 takes one to three seconds.
 pub const BCRYPT_COST_MAX: u32 = 15;
+/// Most questions about rights on their way to the origin at once: each may hold a descriptor.
+pub const CHECKS_MAX: usize = 1024;
+/// Most bytes of credentials that one core's grants hold.
+pub const GRANTS_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Most permissions of the origin that are remembered: users times repositories of an hour.
 pub const PERMISSIONS_MAX: usize = 64 * 1024;
 /// Most grants that one core remembers: what a client that comes again needs no lock for.

@@ -1,12 +1,13 @@
 //! Manifests: by tag always with the origin's word, by digest from the store once known.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::context::Context;
 use super::permit;
 use super::reply::{Reply, Status};
 use super::tags::TagKey;
-use crate::access::{Item, Kind, Shown, Visit};
+use crate::access::{Item, Kind, Shown, Visit, Wanted};
 use crate::digest::{Algorithm, Digest};
 use crate::http::{Request, if_none_match};
 use crate::limits::MANIFEST_BYTES_MAX;
@@ -30,7 +31,7 @@ pub(super) async fn answer(
     name: Name<'_>,
     reference: Reference<'_>,
 ) -> Reply {
-    let visit = match permit::admit_unsigned(context, shown, Some(name)).await {
+    let visit = match permit::admit_unsigned(context, shown, Wanted::Repository(name)).await {
         Ok(visit) => visit,
         Err(reply) => return reply,
     };
@@ -123,15 +124,17 @@ impl Asking<'_> {
     async fn by_digest(&self, digest: Digest) -> Result<Found, Reply> {
         let context = self.context;
         if let Some(manifest) = stored(context, digest).await {
-            permit::permit(context, self.shown, self.visit, self.item(digest)).await?;
+            let item = self.item(digest);
+            permit::permit(context, self.shown, self.visit, item, None).await?;
             return Ok(Found::new(digest, manifest, CacheUse::Hit));
         }
+        let asked = Instant::now();
         let response = self.ask(&digest.to_string(), None).await?;
         if response.status() != 200 {
             return Err(self.refused(&response, &digest.to_string()));
         }
         let received = receive(context, response, digest.algorithm(), Some(digest)).await?;
-        self.confirm(digest);
+        self.confirm(digest, asked);
         Ok(Found::new(digest, received.1, CacheUse::Miss))
     }
 
@@ -150,10 +153,11 @@ impl Asking<'_> {
             None => None,
         };
         let if_none_match = known.as_ref().map(|(digest, _)| format!("\"{digest}\""));
+        let asked = Instant::now();
         let response = self.ask(tag, if_none_match).await?;
         match (response.status(), known) {
             (304, Some((digest, manifest))) => {
-                self.confirm(digest);
+                self.confirm(digest, asked);
                 Ok(Found {
                     cache_status: REVALIDATED,
                     ..Found::new(digest, manifest, CacheUse::Hit)
@@ -163,7 +167,7 @@ impl Asking<'_> {
                 let said = said_digest(&response)?;
                 let algorithm = said.as_ref().map_or(Algorithm::Sha256, Digest::algorithm);
                 let (digest, manifest) = receive(context, response, algorithm, said).await?;
-                self.confirm(digest);
+                self.confirm(digest, asked);
                 tags.remember(key, digest);
                 Ok(Found::new(digest, manifest, CacheUse::Miss))
             }
@@ -185,8 +189,8 @@ impl Asking<'_> {
         }
     }
 
-    fn confirm(&self, digest: Digest) {
-        permit::confirm(self.context, self.shown, self.visit, self.item(digest));
+    fn confirm(&self, digest: Digest, asked: Instant) {
+        permit::confirm(self.context, self.visit, self.item(digest), asked);
     }
 
     async fn ask(&self, reference: &str, if_none_match: Option<String>) -> Result<Response, Reply> {
@@ -199,18 +203,21 @@ impl Asking<'_> {
         };
         let asked = self.context.service.upstream.send(&request).await;
         asked.map_err(|error| {
-            tracing::warn!(repository = %self.name, reference, %error, "a manifest could not be asked for");
+            if self.context.may_log() {
+                tracing::warn!(repository = %self.name, reference, %error, "a manifest could not be asked for");
+            }
             Reply::of_upstream_error(&error)
         })
     }
 
     fn refused(&self, response: &Response, reference: &str) -> Reply {
         let status = response.status();
-        if !matches!(status, 401 | 403 | 404) {
+        if !matches!(status, 401 | 403 | 404) && self.context.may_log() {
             tracing::warn!(reference, status, "the next hop refused a manifest");
         }
-        let (refusal, is_clients) = (response.into(), self.visit.is_clients());
-        Reply::of_refusal(&refusal, is_clients, Code::ManifestUnknown, reference)
+        let (name, refusal) = (Some(self.name), response.into());
+        let code = Code::ManifestUnknown;
+        permit::refusal(self.context, self.visit, name, &refusal, code, reference)
     }
 }
 

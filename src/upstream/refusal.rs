@@ -9,6 +9,8 @@ pub struct Refusal {
     pub status: u16,
     /// Values of `WWW-Authenticate`, of the hop itself and of nobody that it redirects to.
     pub challenges: Vec<String>,
+    /// `Retry-After` where it is a number of seconds, of a day at most.
+    pub retry_after_seconds: Option<u32>,
 }
 
 impl Refusal {
@@ -24,6 +26,10 @@ impl From<&Response> for Refusal {
         Self {
             status: response.status(),
             challenges: response.challenges(),
+            retry_after_seconds: response
+                .field("retry-after")
+                .and_then(|text| text.parse().ok())
+                .filter(|&seconds| seconds <= 24 * 3600),
         }
     }
 }

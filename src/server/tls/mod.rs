@@ -6,7 +6,6 @@
 
 mod any_client;
 mod read;
-mod stamp;
 
 use std::io;
 use std::path::Path;
@@ -23,8 +22,8 @@ use rustls_pki_types::CertificateDer;
 use super::Tls;
 use crate::limits::CERTIFICATES_SETTLE_LOOKS;
 use crate::metrics::{Metrics, ReloadOutcome};
+use crate::rt::Stamp;
 use read::{About, Files};
-use stamp::Stamp;
 
 /// The certificates in use, and how far their files have been followed.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::path::Path;
 /// What is different when a file was replaced, by a rename or by another target of a link on the way, or
 /// written over: also when its new modification time is not newer, as after `cp -p`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stamp {
+pub struct Stamp {
     device: u64,
     inode: u64,
     size_bytes: u64,
@@ -16,7 +16,8 @@ pub(super) struct Stamp {
 
 impl Stamp {
     /// Returns the stamp of what `path` leads to, links followed; `None` where it leads nowhere.
-    pub(super) fn of(path: &Path) -> Option<Self> {
+    #[must_use]
+    pub fn of(path: &Path) -> Option<Self> {
         let metadata = std::fs::metadata(path).ok()?;
         Some(Self {
             device: metadata.dev(),
