@@ -7,12 +7,14 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::access::Access;
 use crate::admin::Admin;
 use crate::config::{Effective, Settings};
 use crate::fill::Fills;
+use crate::limits::CERTIFICATES_LOOK_EVERY;
 use crate::metrics::Metrics;
 use crate::rt::{self, Cores, Tier};
 use crate::server::{self, Parts, Service};
@@ -47,11 +49,16 @@ fn run(mut settings: Settings) -> io::Result<()> {
     let open_files = raise_open_files();
     let cores = settings.cores.unwrap_or_else(processors);
     bound_connections(&mut settings, open_files);
-    warn_of_shared_credentials(&settings);
+    announce_access(&settings);
     let tier = Tier::probe(std::env::var_os(FORCE_EPOLL).is_some_and(|value| value != "0"));
     let (listeners, listen) = bind(settings.server.listen, cores, "http.addr")?;
     let store = Arc::new(Store::open(&settings.store)?);
     let upstream = Arc::new(Upstream::new(settings.upstream.clone()).map_err(io::Error::other)?);
+    let access = Arc::new(Access::new(
+        settings.access.clone(),
+        Arc::clone(&store),
+        Arc::clone(&upstream),
+    )?);
     let threads = cores.max(SINK_THREADS_MIN);
     let fills = Arc::new(Fills::new(
         Arc::clone(&store),
@@ -63,6 +70,7 @@ fn run(mut settings: Settings) -> io::Result<()> {
         store: Arc::clone(&store),
         fills,
         upstream,
+        access,
         metrics: metrics.clone(),
         open_files_per_core: (open_files / 4 / cores).clamp(16, OPEN_BLOBS_MAX),
     };
@@ -70,7 +78,8 @@ fn run(mut settings: Settings) -> io::Result<()> {
     let admin = start_admin(&settings, metrics, &service)?;
     maintain(Arc::clone(&store))?;
     let running = start_cores(&service, listeners, cores, &tier)?;
-    drain_on_signal(Arc::clone(&service))?;
+    heed_signals(Arc::clone(&service))?;
+    follow_certificates(service)?;
     announce(&settings, listen, admin, &store, &tier, cores);
     running.join()?;
     store.checkpoint()?;
@@ -127,18 +136,14 @@ fn bound_connections(settings: &mut Settings, open_files: usize) {
     }
 }
 
-/// Rights per user are not checked here: what these credentials may pull, every client may.
-fn warn_of_shared_credentials(settings: &Settings) {
-    let has_credentials = settings
-        .upstream
-        .hops
-        .iter()
-        .any(|hop| hop.credentials.is_some());
-    if has_credentials && !settings.server.listen.is_loopback() {
-        tracing::warn!(
-            listen = %settings.server.listen,
-            "whoever reaches this address may pull whatever the configured credentials may pull"
-        );
+/// Says who may pull; as a warning where that is everyone on a network.
+fn announce_access(settings: &Settings) {
+    let access = settings.access.audience();
+    let listen = settings.server.listen;
+    if settings.access.is_open() && !listen.is_loopback() {
+        tracing::warn!(access, %listen, "who may pull: everyone who reaches this address");
+    } else {
+        tracing::info!(access, %listen, "who may pull");
     }
 }
 
@@ -208,13 +213,32 @@ fn maintain(store: Arc<Store>) -> io::Result<()> {
     Ok(())
 }
 
-/// The first signal drains, the second ends at once.
-fn drain_on_signal(service: Arc<Service>) -> io::Result<()> {
-    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+/// Follows the files of the certificates, if there are any, on a thread of its own.
+fn follow_certificates(service: Arc<Service>) -> io::Result<()> {
+    std::thread::Builder::new()
+        .name("certificates".to_owned())
+        .spawn(move || {
+            while service.look_at_certificates() {
+                std::thread::sleep(CERTIFICATES_LOOK_EVERY);
+            }
+        })?;
+    Ok(())
+}
+
+/// SIGHUP reads the certificates again. Of the others the first drains, the second ends at once.
+fn heed_signals(service: Arc<Service>) -> io::Result<()> {
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     std::thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
             for signal in signals.forever() {
+                if signal == SIGHUP {
+                    tracing::info!("SIGHUP: reading the certificates again, and nothing else");
+                    if !service.reread_certificates() {
+                        tracing::info!("there are none: clients are served without TLS");
+                    }
+                    continue;
+                }
                 if service.is_draining() {
                     tracing::warn!("second signal: ending at once");
                     std::process::exit(128 + signal);

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use super::access::{self, Around};
 use super::read::{Reader, Spot};
 use super::report::Origin;
 use super::tree::{Content, Node};
 use super::upstreams::{self, Upstreams};
 use super::{FileUse, Inputs, LogFormatter, LogLevel, LogOptions, Role, Settings};
-use crate::server::{Tls, TlsVersion};
 use crate::{admin, server, store, upstream};
 
 /// What was built, and what the lints go by.
@@ -36,12 +36,23 @@ pub(super) fn build(reader: &mut Reader, tree: &Node, inputs: &Inputs<'_>) -> Op
         reader.row("transship.cores", "all", Origin::Default);
     }
     let upstream = upstream(reader, &root, upstreams, &mut files);
+    let around =
+        server
+            .as_ref()
+            .zip(upstream.as_ref())
+            .map(|(server, (upstream, hop_origins, _))| Around {
+                server,
+                upstream,
+                hop_origins,
+            });
+    let access = access::read(reader, &root, &mut files, around.as_ref());
     let (root, root_origin) = store_root?;
     let (upstream, hop_origins, blob_ttl) = upstream?;
     Some(Built {
         settings: Settings {
             server: server?,
             admin: admin?,
+            access: access?,
             store: store::Options { root, blob_ttl },
             upstream,
             log: log?,
@@ -175,7 +186,7 @@ fn server(
         |text| is_prefix(text).then(|| text.to_owned()),
     );
     let headers = super::headers::read(reader, &root.find("http.headers"));
-    let tls = tls(reader, root, files);
+    let tls = super::tls::server(reader, root, files);
     let drain_timeout = reader.duration(&root.find("http.draintimeout"));
     let idle_timeout = reader.duration(&root.find("transship.server.idle_timeout"));
     let head_timeout = reader.duration(&root.find("transship.server.head_timeout"));
@@ -213,70 +224,6 @@ fn is_prefix(text: &str) -> bool {
             .strip_prefix('/')
             .and_then(|rest| rest.strip_suffix('/'))
             .is_some_and(|inner| inner.split('/').all(segment))
-}
-
-/// Returns the TLS options; the inner `None` is plain HTTP.
-fn tls(reader: &mut Reader, root: &Spot<'_>, files: &mut Vec<FileUse>) -> Option<Option<Tls>> {
-    let certificate_spot = root.find("http.tls.certificate");
-    let key_spot = root.find("http.tls.key");
-    let certificate = reader.path(&certificate_spot);
-    let key = reader.path(&key_spot);
-    let cas_spot = root.find("http.tls.clientcas");
-    let client_cas = reader.paths(&cas_spot);
-    let minimum_spot = root.find("http.tls.minimumtls");
-    let minimum = reader.parsed(
-        &minimum_spot,
-        "tls1.2, which is the lowest, or tls1.3",
-        |text| match text.to_ascii_lowercase().as_str() {
-            "tls1.2" => Some(TlsVersion::Tls12),
-            "tls1.3" => Some(TlsVersion::Tls13),
-            _ => None,
-        },
-    );
-    let (certificate, key) = match (certificate?, key?) {
-        (None, None) => {
-            if cas_spot.node().is_some() {
-                let text = "asks for client certificates, which needs http.tls.certificate and http.tls.key";
-                reader
-                    .report
-                    .problem(&cas_spot.origin(), &cas_spot.shown, text);
-                return None;
-            }
-            reader.row("http.tls", "off", Origin::Default);
-            return Some(None);
-        }
-        (Some(certificate), Some(key)) => (certificate, key),
-        (Some(_), None) => {
-            let text = "has no key: give http.tls.key";
-            reader
-                .report
-                .problem(&certificate_spot.origin(), &certificate_spot.shown, text);
-            return None;
-        }
-        (None, Some(_)) => {
-            let text = "has no certificate: give http.tls.certificate";
-            reader
-                .report
-                .problem(&key_spot.origin(), &key_spot.shown, text);
-            return None;
-        }
-    };
-    let client_cas = client_cas?;
-    files.push(FileUse::new(
-        &certificate_spot,
-        &certificate,
-        Role::Certificate,
-    ));
-    files.push(FileUse::new(&key_spot, &key, Role::Key));
-    for (spot, path) in &client_cas {
-        files.push(FileUse::new(spot, path, Role::Authority));
-    }
-    Some(Some(Tls {
-        certificate,
-        key,
-        client_cas: client_cas.into_iter().map(|(_, path)| path).collect(),
-        minimum: minimum??,
-    }))
 }
 
 fn admin(reader: &mut Reader, root: &Spot<'_>) -> Option<admin::Options> {
@@ -317,6 +264,7 @@ fn upstream(
                 .flatten()
         },
     );
+    let client_certificate = super::tls::upstream(reader, root, files);
     let upstreams = upstreams?;
     for (spot, path) in &upstreams.cas {
         files.push(FileUse::new(spot, path, Role::Authority));
@@ -325,6 +273,7 @@ fn upstream(
     let options = upstream::Options {
         hops,
         cas: upstreams.cas.into_iter().map(|(_, path)| path).collect(),
+        client_certificate: client_certificate?,
         connect_timeout: connect_timeout??,
         head_timeout: head_timeout??,
         progress_timeout: progress_timeout??,

@@ -139,13 +139,16 @@ fn kind(kind: Kind) -> String {
         Kind::Urls => "list of URLs".to_owned(),
         Kind::Upstreams => "list of URLs or maps".to_owned(),
         Kind::Hosts => "list of hosts".to_owned(),
-        Kind::Choice(words) => words
-            .iter()
-            .map(|word| format!("`{word}`"))
-            .collect::<Vec<_>>()
-            .join(", "),
+        Kind::CipherSuites => "list of cipher suites".to_owned(),
+        Kind::Choices(words) => format!("list of {}", listed(words)),
+        Kind::Choice(words) => listed(words),
         Kind::Any => "anything".to_owned(),
     }
+}
+
+fn listed(words: &[&str]) -> String {
+    let words: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();
+    words.join(", ")
 }
 
 /// Returns `text` with a capital and a full stop.

@@ -18,6 +18,7 @@
 //! - Every independent error is reported at once; none holds a secret's value.
 //! - Nothing that would change the meaning of a registry's file is skipped in silence.
 
+mod access;
 mod build;
 mod docs;
 mod duration;
@@ -25,8 +26,10 @@ mod env;
 mod headers;
 mod keys;
 mod lint;
+mod logins;
 mod read;
 mod report;
+mod tls;
 mod tree;
 mod upstreams;
 mod walk;
@@ -90,6 +93,8 @@ pub struct Settings {
     pub server: server::Options,
     /// The admin address.
     pub admin: admin::Options,
+    /// Who may pull.
+    pub access: crate::access::Options,
     /// Where blobs live.
     pub store: store::Options,
     /// The next hops.
@@ -162,12 +167,16 @@ struct FileUse {
 /// What a file has to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
-    /// The server's certificate and its intermediates.
+    /// A certificate of one's own and its intermediates.
     Certificate,
-    /// The server's private key.
+    /// The private key of the certificate before it.
     Key,
     /// Certificates of authorities.
     Authority,
+    /// Users and bcrypt hashes.
+    Passwords,
+    /// A JWK set.
+    KeySet,
 }
 
 /// What the tree is read with.

@@ -3,12 +3,16 @@
 //! Values only: no registry, no I/O. Each core owns one [`Counters`] and is its only writer, so that
 //! counting costs a plain load and store; readers on other threads sum over all cores.
 
+mod access;
 mod reason;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+pub use access::{AccessRefusal, CheckOutcome};
 pub use reason::{ConnectionRefusal, DeadlinePassed, RequestRefusal};
+
+use access::AccessCounters;
 
 /// A number with one writer and any number of readers.
 #[derive(Debug, Default)]
@@ -29,6 +33,11 @@ impl Cell {
             self.0.load(Ordering::Relaxed).wrapping_sub(amount),
             Ordering::Relaxed,
         );
+    }
+
+    /// Replaces the number. Only its one writer may call it.
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
     }
 
     /// Returns the number.
@@ -128,6 +137,7 @@ impl FillOutcome {
 pub struct Counters {
     requests: [[Cell; STATUSES.len()]; CacheUse::ALL.len()],
     fills: [Cell; FillOutcome::ALL.len()],
+    access: AccessCounters,
     connections_refused: [Cell; ConnectionRefusal::ALL.len()],
     requests_refused: [Cell; RequestRefusal::ALL.len()],
     deadlines_passed: [Cell; DeadlinePassed::ALL.len()],
@@ -176,6 +186,71 @@ impl Counters {
     }
 }
 
+/// What came of reading the server's certificate again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReloadOutcome {
+    /// It is in use.
+    Replaced,
+    /// It is of no use; the old one stays.
+    Refused,
+}
+
+impl ReloadOutcome {
+    /// All of them, in the order of their index.
+    pub const ALL: [Self; 2] = [Self::Replaced, Self::Refused];
+
+    /// Returns the value of the `outcome` label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Replaced => "replaced",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// The numbers of the server's certificate, written by whoever reads it, one at a time.
+#[derive(Debug, Default)]
+pub struct Certificate {
+    /// 0 while there is no certificate.
+    expires: Cell,
+    reloads: [Cell; ReloadOutcome::ALL.len()],
+}
+
+impl Certificate {
+    /// Sets when the certificate in use expires, in seconds since the epoch.
+    pub fn set_expiry(&self, expires: i64) {
+        self.expires.set(u64::try_from(expires).unwrap_or(0));
+    }
+
+    /// Counts one reading.
+    pub fn count(&self, outcome: ReloadOutcome) {
+        self.reloads[outcome as usize].add(1);
+    }
+
+    fn samples(&self) -> Vec<Sample> {
+        let expires = self.expires.read();
+        if expires == 0 {
+            return Vec::new();
+        }
+        let mut samples = vec![Sample {
+            name: "transship_tls_certificate_expiry_seconds",
+            kind: Kind::Gauge,
+            help: "When the certificate shown to clients expires, in seconds since the epoch.",
+            labels: Vec::new(),
+            value: expires,
+        }];
+        samples.extend(ReloadOutcome::ALL.into_iter().map(|outcome| Sample {
+            name: "transship_tls_reloads_total",
+            kind: Kind::Counter,
+            help: "Times that changed certificate files were read, by outcome.",
+            labels: vec![("outcome", outcome.label().to_owned())],
+            value: self.reloads[outcome as usize].read(),
+        }));
+        samples
+    }
+}
+
 /// What kind of metric a name is, after Prometheus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -204,6 +279,7 @@ pub struct Sample {
 #[derive(Clone, Debug)]
 pub struct Metrics {
     cores: Arc<[Arc<Counters>]>,
+    certificate: Arc<Certificate>,
 }
 
 impl Metrics {
@@ -212,7 +288,14 @@ impl Metrics {
     pub fn new(cores: usize) -> Self {
         Self {
             cores: (0..cores).map(|_| Arc::default()).collect(),
+            certificate: Arc::default(),
         }
+    }
+
+    /// Returns the numbers of the server's certificate.
+    #[must_use]
+    pub fn certificate(&self) -> &Certificate {
+        &self.certificate
     }
 
     /// Returns the numbers that core `index` writes.
@@ -242,8 +325,10 @@ impl Metrics {
             labels: vec![("outcome", outcome.label().to_owned())],
             value: self.sum(|core| &core.fills[outcome as usize]),
         }));
+        samples.extend(self.access_samples());
         samples.extend(self.reason_samples());
         samples.extend(self.plain_samples());
+        samples.extend(self.certificate.samples());
         samples
     }
 

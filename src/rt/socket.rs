@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::future::{Future, poll_fn};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::FileExt;
@@ -138,6 +138,16 @@ impl Socket {
         Ok(())
     }
 
+    /// Sends what the send buffer has room for, without waiting.
+    pub(super) fn try_send(&self, parts: &[IoSlice<'_>], more: bool) -> io::Result<usize> {
+        sys::send_parts(self.fd(), parts, more)
+    }
+
+    /// Counts from here once more: the peer took something.
+    pub(super) fn renew_deadline(&self) {
+        self.deadline.renew();
+    }
+
     /// Sends bytes `offset..end` of `file` from the page cache, without copying them.
     ///
     /// `end` lies within the file. `progress` is called after each slice that the socket took, with
@@ -234,7 +244,7 @@ impl Socket {
     }
 
     /// Waits for room when `error` says that there is none; returns any other error.
-    async fn wait_to_send(&mut self, error: io::Error) -> io::Result<()> {
+    pub(super) async fn wait_to_send(&mut self, error: io::Error) -> io::Result<()> {
         match error.kind() {
             ErrorKind::WouldBlock => self.writable().await,
             ErrorKind::Interrupted => Ok(()),

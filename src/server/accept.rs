@@ -27,6 +27,9 @@ pub async fn serve(service: Arc<Service>, listener: TcpListener, core: Core) -> 
     let listener = Listener::adopt(listener, &core.tier)?;
     let context = Rc::new(Context::new(Arc::clone(&service), &core));
     rt::spawn(close_deleted(Rc::clone(&context)));
+    if core.index == 0 {
+        rt::spawn(Arc::clone(&service.access).keep_keys_fresh());
+    }
     let drain = service.drain.wait(|| service.is_draining().then_some(()));
     let mut drain = std::pin::pin!(drain);
     while let Some(accepted) = rt::unless(drain.as_mut(), listener.accept()).await {
@@ -110,11 +113,11 @@ impl Drop for Seat {
 }
 
 async fn shake_hands(context: &Context, socket: Socket) -> Option<Transport> {
-    let Some(config) = &context.service.tls else {
+    let Some(certificates) = &context.service.certificates else {
         return Some(Transport::Plain(socket));
     };
     socket.set_deadline(HANDSHAKE_TIMEOUT, DeadlineKind::Whole);
-    let tls = rustls::ServerConnection::new(Arc::clone(config)).ok()?;
+    let tls = rustls::ServerConnection::new(certificates.current()).ok()?;
     match TlsSocket::handshake(socket, tls).await {
         Ok(socket) => Some(Transport::Tls(Box::new(socket))),
         Err(error) => {

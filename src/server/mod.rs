@@ -17,11 +17,13 @@ mod body;
 mod connection;
 mod context;
 mod exchange;
+mod grants;
 mod listing;
 mod manifest;
 mod open_blobs;
 mod opening;
 mod options;
+mod permit;
 mod refusal;
 mod reply;
 mod tags;
@@ -33,8 +35,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 pub use accept::serve;
-pub use options::{Options, Tls, TlsVersion};
+pub use options::{CIPHER_SUITES, ClientAuth, Options, Tls, TlsVersion};
 
+use crate::access::Access;
 use crate::fill::Fills;
 use crate::metrics::Metrics;
 use crate::rt::Notify;
@@ -43,6 +46,7 @@ use crate::upstream::Upstream;
 use addresses::Addresses;
 use opening::Opening;
 use tags::Tags;
+use tls::Certificates;
 
 /// What all cores serve from.
 #[derive(Debug)]
@@ -51,10 +55,11 @@ pub struct Service {
     store: Arc<Store>,
     fills: Arc<Fills>,
     upstream: Arc<Upstream>,
+    access: Arc<Access>,
     metrics: Metrics,
     tags: Tags,
     opening: Opening,
-    tls: Option<Arc<rustls::ServerConfig>>,
+    certificates: Option<Certificates>,
     connections: AtomicUsize,
     /// `None` lets one address take every seat.
     addresses: Option<Addresses>,
@@ -72,6 +77,8 @@ pub struct Parts {
     pub fills: Arc<Fills>,
     /// The next hops.
     pub upstream: Arc<Upstream>,
+    /// Who may have what.
+    pub access: Arc<Access>,
     /// The counters, one for each core.
     pub metrics: Metrics,
     /// Most blobs that one core keeps open.
@@ -84,22 +91,22 @@ impl Service {
     /// # Errors
     /// When a certificate or key cannot be used, with the file that it is about.
     pub fn new(options: Options, parts: Parts) -> io::Result<Self> {
-        let tls = options
+        let certificates = options
             .tls
-            .as_ref()
-            .map(tls::server_config)
-            .transpose()?
-            .map(Arc::new);
+            .clone()
+            .map(|tls| Certificates::read(tls, parts.metrics.clone()))
+            .transpose()?;
         Ok(Self {
             addresses: options.connections_per_address_max.map(Addresses::new),
             options,
             store: parts.store,
             fills: parts.fills,
             upstream: parts.upstream,
+            access: parts.access,
             metrics: parts.metrics,
             tags: Tags::default(),
             opening: Opening::new()?,
-            tls,
+            certificates,
             connections: AtomicUsize::new(0),
             open_files_per_core: parts.open_files_per_core,
             draining: AtomicBool::new(false),
@@ -112,6 +119,25 @@ impl Service {
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);
         self.drain.wake_all();
+    }
+
+    /// Reads the certificates again if their files have changed; to be called every
+    /// [`limits::CERTIFICATES_LOOK_EVERY`](crate::limits::CERTIFICATES_LOOK_EVERY). Says whether there are
+    /// any to look at.
+    pub fn look_at_certificates(&self) -> bool {
+        self.certificates
+            .as_ref()
+            .inspect(|certificates| certificates.look())
+            .is_some()
+    }
+
+    /// Reads the certificates again, changed or not. Running connections stay as they are. Says whether
+    /// there are any to read.
+    pub fn reread_certificates(&self) -> bool {
+        self.certificates
+            .as_ref()
+            .inspect(|certificates| certificates.reread())
+            .is_some()
     }
 
     /// Says whether [`Service::drain`] was called.

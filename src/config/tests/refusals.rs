@@ -29,16 +29,12 @@ const REFUSED: &[(&str, &str)] = &[
         "redis: {addr: 'redis:6379', password: hunter2}",
         "remove the section",
     ),
+    ("auth: {silly:}", "use auth.htpasswd or auth.token"),
+    ("auth: silly", "use auth.htpasswd or auth.token"),
     (
-        "auth: {htpasswd: {realm: r, path: /p}}",
-        "does not authenticate clients yet",
+        "auth: {ldap: {password: hunter2}}",
+        "no such authentication here: use auth.htpasswd or auth.token",
     ),
-    (
-        "auth: {token: {realm: hunter2}}",
-        "does not authenticate clients yet",
-    ),
-    ("auth: {silly:}", "does not authenticate clients yet"),
-    ("auth: silly", "does not authenticate clients yet"),
     (
         "http: {net: unix}",
         "\"unix\" is not supported: clients are served over TCP",
@@ -56,8 +52,25 @@ const REFUSED: &[(&str, &str)] = &[
         "want tls1.2, which is the lowest",
     ),
     (
-        "http: {tls: {clientauth: request-client-cert}}",
-        "nothing less is offered",
+        "http: {tls: {clientauth: no-client-cert}}",
+        "want request-client-cert, require-any-client-cert, verify-client-cert-if-given, require-and",
+    ),
+    (
+        "http: {tls: {ciphersuites: [TLS_RSA_WITH_AES_128_CBC_SHA]}}",
+        "\"TLS_RSA_WITH_AES_128_CBC_SHA\" is not accepted: want a suite with forward secrecy and AEAD, \
+         one of TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, ",
+    ),
+    (
+        "http: {tls: {ciphersuites: TLS_AES_128_GCM_SHA256}}",
+        "want a list of cipher suites",
+    ),
+    (
+        "transship: {upstream: {client_certificate: /c}}",
+        "give transship.upstream.client_key",
+    ),
+    (
+        "transship: {upstream: {client_key: /k}}",
+        "give transship.upstream.client_certificate",
     ),
     ("http: {tls: {certificate: /c}}", "give http.tls.key"),
     ("http: {tls: {key: /k}}", "give http.tls.certificate"),
