@@ -98,3 +98,26 @@ labels! {
         Handshake => "handshake",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_is_explained_to_the_operator() {
+        let limits = include_str!("../../docs/limits.md");
+        for reason in RequestRefusal::ALL {
+            let label = reason.label();
+            let told = [format!("`{label}`"), format!("{{reason=\"{label}\"}}")];
+            assert!(told.iter().any(|told| limits.contains(told)), "{label}");
+        }
+        for reason in ConnectionRefusal::ALL {
+            let told = format!("connections_refused_total{{reason=\"{}\"}}", reason.label());
+            assert!(limits.contains(&told), "{told}");
+        }
+        for kind in DeadlinePassed::ALL {
+            let told = format!("deadlines_passed_total{{kind=\"{}\"}}", kind.label());
+            assert!(limits.contains(&told), "{told}");
+        }
+    }
+}

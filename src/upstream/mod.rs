@@ -21,7 +21,9 @@ mod authorize;
 mod connection;
 mod error;
 mod exchange;
-mod head;
+/// For the fuzz targets: what a next hop's bytes are read as.
+#[doc(hidden)]
+pub mod head;
 mod idle;
 mod keys;
 mod names;
