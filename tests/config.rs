@@ -10,6 +10,9 @@
     reason = "a test's helpers fail as the test does"
 )]
 
+#[path = "config/logins.rs"]
+mod logins;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};

@@ -15,6 +15,7 @@
     reason = "a test fails by a panic, and its helpers are named for what they do"
 )]
 
+mod access;
 mod e2e;
 mod fault;
 mod herd;

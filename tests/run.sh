@@ -72,7 +72,7 @@ step "lints"
 cargo clippy --locked --all-targets -- -D warnings
 
 step "benches, once and small"
-cargo test --locked --bench load
+cargo test --locked --bench load --bench signed
 
 step "tests: units, real parts, documentation"
 cargo test --locked

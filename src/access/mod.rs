@@ -1,5 +1,308 @@
 //! Who may have what: the origin's word on each user, signed URLs, the cache's own doors.
+//!
+//! ```text
+//!             ╭ public ───────────────────────────────────────────╮
+//!             ├ ?token= ─▶ signature, digest, repository, time ───┤
+//! request ───▶┤                                                   ├─▶ Lease: may have it, until then
+//!             ╰ door? ─▶ whose right? ─▶ linked, remembered? ─yes─┤
+//!                                             no ╰─▶ HEAD at the origin
+//! ```
+//!
+//! It decides, and never touches a byte of a blob. What the origin confirmed is remembered twice: that a
+//! repository has a digest, for good, as a link in the store; that somebody may pull from a repository,
+//! for `remember`, or for `grace` while the origin gives no answer.
+//!
+//! Invariants
+//! - Without `public`, nothing is permitted that neither the origin nor a key of the origin has confirmed
+//!   for this repository, this digest and this credential.
+//! - A credential goes to next hops only where the client's own right is what counts; one meant for the
+//!   cache's own door of passwords never does.
 
+mod checks;
+mod denial;
+mod door;
+mod greeting;
+mod keys;
 mod options;
+mod permissions;
+mod visit;
 
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+pub use denial::Denial;
 pub use options::{Door, KeySource, Options, Rights};
+pub use visit::{Lease, Shown, Visit};
+
+use crate::auth::Secret;
+use crate::digest::Digest;
+use crate::limits::{AWAY_TIME, GRACE_PATIENCE};
+use crate::metrics::{CheckOutcome, Counters};
+use crate::registry::Name;
+use crate::rt;
+use crate::store::Store;
+use crate::upstream::{Authority, Upstream};
+use checks::{Checks, Question};
+use door::Entrance;
+use greeting::Greeting;
+use keys::Keys;
+use permissions::{Permissions, Salt, Who};
+use visit::Claim;
+
+/// What there is to be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A blob.
+    Blob,
+    /// A manifest by its digest.
+    Manifest,
+}
+
+/// Content, under a repository's name.
+#[derive(Clone, Copy, Debug)]
+pub struct Item<'a> {
+    /// Blob or manifest.
+    pub kind: Kind,
+    /// The repository that it is asked for under.
+    pub repository: Name<'a>,
+    /// Which one.
+    pub digest: Digest,
+}
+
+/// Decides who may have what. One for all cores.
+#[derive(Debug)]
+pub struct Access {
+    options: Options,
+    salt: Salt,
+    keys: Keys,
+    entrance: Option<Entrance>,
+    permissions: Permissions,
+    checks: Checks,
+    greeting: Greeting,
+    store: Arc<Store>,
+    upstream: Arc<Upstream>,
+}
+
+impl Access {
+    /// Reads the files of keys and passwords; asks nobody.
+    ///
+    /// # Errors
+    /// The operator's: a file that is of no use, with its path.
+    pub fn new(options: Options, store: Arc<Store>, upstream: Arc<Upstream>) -> io::Result<Self> {
+        let keep = options.remember.max(options.grace);
+        Ok(Self {
+            salt: Salt::new()?,
+            keys: Keys::new(&options, &upstream)?,
+            entrance: options.door.as_ref().map(Entrance::new).transpose()?,
+            permissions: Permissions::new(keep),
+            checks: Checks::default(),
+            greeting: Greeting::default(),
+            options,
+            store,
+            upstream,
+        })
+    }
+
+    /// Says whether everything is public, so that nothing needs to be permitted.
+    #[must_use]
+    pub fn is_public(&self) -> bool {
+        self.options.rights == Rights::Public
+    }
+
+    /// Says whether clients' own rights are what counts, so that challenges are for them.
+    #[must_use]
+    pub fn is_clients(&self) -> bool {
+        self.options.rights == Rights::Client
+    }
+
+    /// Says whether only signed URLs are served.
+    #[must_use]
+    pub const fn requires_token(&self) -> bool {
+        self.options.require_token
+    }
+
+    /// Says whether a request's `Authorization` means anything here.
+    #[must_use]
+    pub fn heeds_authorization(&self) -> bool {
+        self.is_clients() || self.entrance.is_some()
+    }
+
+    /// Lets a request for `item` in, or not: by its signature, or by the cache's own door.
+    ///
+    /// - `now`: seconds since the epoch.
+    ///
+    /// Costs the verification of a signature where there is a token: 40 µs.
+    ///
+    /// # Errors
+    /// Why it stays outside.
+    pub async fn admit(
+        self: &Arc<Self>,
+        shown: Shown<'_>,
+        item: Item<'_>,
+        now: u64,
+    ) -> Result<Visit, Denial> {
+        match shown.token {
+            Some(token) if self.is_public() => {
+                Ok(Visit::public(Authority::Signed(Secret::new(token))))
+            }
+            Some(token) if item.kind == Kind::Blob => {
+                let until = self.check_signature(token, item, now).await?;
+                Ok(Visit::signed(Secret::new(token), until))
+            }
+            _ => self.admit_unsigned(shown, Some(item.repository), now).await,
+        }
+    }
+
+    /// As [`Access::admit`] for a request that no signed URL is made for: a tag, a list, or with no
+    /// repository the base of the API.
+    ///
+    /// # Errors
+    /// Why it stays outside.
+    pub async fn admit_unsigned(
+        self: &Arc<Self>,
+        shown: Shown<'_>,
+        repository: Option<Name<'_>>,
+        now: u64,
+    ) -> Result<Visit, Denial> {
+        if self.requires_token() && repository.is_some() {
+            return Err(Denial::Unsigned);
+        }
+        if self.is_public() {
+            return Ok(Visit::public(Authority::Cache));
+        }
+        let credential = shown.authorization.map(text).transpose()?;
+        let vouched_until = match &self.entrance {
+            Some(entrance) => self.enter(entrance, credential, repository, now).await?,
+            None => None,
+        };
+        let credential = credential.filter(|_| self.is_clients()).map(Secret::new);
+        let (who, authority) = match credential {
+            Some(credential) => (
+                Who::Bearer(self.salt.hash(credential.expose().as_bytes())),
+                Authority::Client(credential),
+            ),
+            None => (Who::Cache, Authority::Cache),
+        };
+        let claim = Claim::Asking {
+            who,
+            is_clients: self.is_clients(),
+            vouched_until,
+        };
+        Ok(Visit { authority, claim })
+    }
+
+    /// Says whether `visit` may have `item`, and for how long without being asked again; asks the
+    /// origin where its word is not known.
+    ///
+    /// - `now`: seconds since the epoch.
+    ///
+    /// # Errors
+    /// Why not.
+    pub async fn permit(
+        self: &Arc<Self>,
+        visit: &Visit,
+        item: Item<'_>,
+        now: u64,
+        counters: &Arc<Counters>,
+    ) -> Result<Lease, Denial> {
+        let Claim::Asking { who, .. } = visit.claim else {
+            return Ok(self.lease(visit, now));
+        };
+        if self.is_remembered(visit, item) {
+            return Ok(self.remaining(visit, who, item, now));
+        }
+        let question = Question::new(who, item);
+        if !self.may_be_graced(who, item) {
+            return match self.ask(question, &visit.authority, counters).await {
+                Ok(()) => Ok(self.lease(visit, now)),
+                Err(denial) => Err(denial),
+            };
+        }
+        // The origin has its say, but nobody waits long for one that is away.
+        let answer = match self.checks.is_away() {
+            true => None,
+            false => {
+                let asked = self.ask(question, &visit.authority, counters);
+                rt::timeout(GRACE_PATIENCE, asked).await.ok()
+            }
+        };
+        match answer {
+            Some(Ok(())) => Ok(self.lease(visit, now)),
+            Some(Err(denial)) if !denial.is_undecided() => Err(denial),
+            _ => {
+                self.checks.note(true);
+                counters.count_check(CheckOutcome::Graced);
+                let until = now + AWAY_TIME.as_secs();
+                Ok(Lease { until })
+            }
+        }
+    }
+
+    /// Says whether `visit` may have `item` without the origin being asked.
+    #[must_use]
+    pub fn is_remembered(&self, visit: &Visit, item: Item<'_>) -> bool {
+        let Claim::Asking {
+            who, vouched_until, ..
+        } = visit.claim
+        else {
+            return true;
+        };
+        let repository = item.repository.as_str();
+        let age = || self.permissions.age(who, repository, Instant::now());
+        let is_permitted =
+            vouched_until.is_some() || age().is_some_and(|age| age <= self.options.remember);
+        is_permitted && self.store.is_linked(repository, &item.digest)
+    }
+
+    /// Remembers that the origin has just given `item` to `visit`.
+    pub fn confirm(&self, visit: &Visit, item: Item<'_>) {
+        if let Claim::Asking { who, .. } = visit.claim {
+            let repository = item.repository.as_str();
+            self.store.link(repository, &item.digest);
+            self.permissions.confirm(who, repository, Instant::now());
+        }
+    }
+
+    /// Returns how long a permission of just now counts.
+    #[must_use]
+    pub fn lease(&self, visit: &Visit, now: u64) -> Lease {
+        let until = match visit.claim {
+            Claim::Public => u64::MAX,
+            Claim::Signed { until } => until,
+            Claim::Asking { vouched_until, .. } => {
+                let until = now.saturating_add(self.options.remember.as_secs());
+                vouched_until.map_or(until, |vouched| vouched.min(until))
+            }
+        };
+        Lease { until }
+    }
+
+    /// Returns how long a remembered permission still counts.
+    fn remaining(&self, visit: &Visit, who: Who, item: Item<'_>, now: u64) -> Lease {
+        let age = self
+            .permissions
+            .age(who, item.repository.as_str(), Instant::now());
+        // What a token vouches for has no age.
+        let left = self
+            .options
+            .remember
+            .saturating_sub(age.unwrap_or_default());
+        let until = now.saturating_add(left.as_secs());
+        Lease {
+            until: until.min(self.lease(visit, now).until),
+        }
+    }
+
+    /// Says whether the origin confirmed all of it not too long ago.
+    fn may_be_graced(&self, who: Who, item: Item<'_>) -> bool {
+        let repository = item.repository.as_str();
+        let age = self.permissions.age(who, repository, Instant::now());
+        age.is_some_and(|age| age <= self.options.grace)
+            && self.store.is_linked(repository, &item.digest)
+    }
+}
+
+fn text(value: &[u8]) -> Result<&str, Denial> {
+    std::str::from_utf8(value).map_err(|_| Denial::Malformed)
+}

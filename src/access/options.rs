@@ -29,6 +29,29 @@ pub struct Options {
     pub grace: Duration,
 }
 
+impl Options {
+    /// Returns who may pull what, for the start-up log.
+    #[must_use]
+    pub const fn audience(&self) -> &'static str {
+        match (self.rights, &self.door) {
+            (_, _) if self.require_token => "what a signed URL is for, and nothing else",
+            (Rights::Public, _) => "everything, unchecked (transship.access.public)",
+            (_, Some(Door::Token { .. })) => "what each client's token of auth.token allows",
+            (Rights::Cache, Some(Door::Htpasswd { .. })) => {
+                "what the cache's own credentials may pull, after a login (auth.htpasswd)"
+            }
+            (Rights::Cache, None) => "what the cache's own credentials may pull",
+            (Rights::Client, _) => "each client's own rights, asked at the origin",
+        }
+    }
+
+    /// Says whether everyone who reaches the cache may pull what it has.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.rights != Rights::Client && self.door.is_none() && !self.require_token
+    }
+}
+
 /// Whose rights count at the origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rights {
@@ -71,5 +94,8 @@ pub enum Door {
         roots: Option<PathBuf>,
         /// JWK set whose keys sign tokens (`jwks`).
         jwks: Option<PathBuf>,
+        /// Names of the algorithms that tokens may be signed with (`signingalgorithms`); empty is all that
+        /// are supported.
+        algorithms: Vec<String>,
     },
 }

@@ -122,7 +122,7 @@ mod tests {
     fn every_value_is_printed_with_where_it_comes_from() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().join("a/b");
-        let text = "version: 0.1\nhttp: {addr: ':80', host: x}\nproxy: {remoteurl: https://r.example, username: u, password: hunter2}\n";
+        let text = "version: 0.1\nhttp: {addr: '[::1]:80', host: x}\nproxy: {remoteurl: https://r.example, username: u, password: hunter2}\n";
         let (code, out) = check(text, root.to_str().unwrap());
         assert_eq!(code, ExitCode::SUCCESS, "{out}");
         let line = |key: &str| {
@@ -134,11 +134,11 @@ mod tests {
                 .collect::<Vec<_>>()
                 .join(" ")
         };
-        assert_eq!(line("http.addr"), ":80 c.yml:2:14");
+        assert_eq!(line("http.addr"), "[::1]:80 c.yml:2:14");
         assert_eq!(line("http.draintimeout"), "30s default");
         assert_eq!(line("proxy.password"), "(hidden) c.yml:3:62");
         assert!(line("storage.filesystem.rootdirectory").ends_with("flag --storage"));
-        assert!(out.contains("warning: c.yml:2:21: http.host: ignored"));
+        assert!(out.contains("warning: c.yml:2:26: http.host: ignored"));
         assert!(out.ends_with("The configuration holds, with 1 warning.\n"));
         assert!(!out.contains("hunter2"));
         assert!(!root.exists(), "a check makes nothing");

@@ -9,6 +9,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::access::Access;
 use crate::admin::Admin;
 use crate::config::{Effective, Settings};
 use crate::fill::Fills;
@@ -47,11 +48,16 @@ fn run(mut settings: Settings) -> io::Result<()> {
     let open_files = raise_open_files();
     let cores = settings.cores.unwrap_or_else(processors);
     bound_connections(&mut settings, open_files);
-    warn_of_shared_credentials(&settings);
+    announce_access(&settings);
     let tier = Tier::probe(std::env::var_os(FORCE_EPOLL).is_some_and(|value| value != "0"));
     let (listeners, listen) = bind(settings.server.listen, cores, "http.addr")?;
     let store = Arc::new(Store::open(&settings.store)?);
     let upstream = Arc::new(Upstream::new(settings.upstream.clone()).map_err(io::Error::other)?);
+    let access = Arc::new(Access::new(
+        settings.access.clone(),
+        Arc::clone(&store),
+        Arc::clone(&upstream),
+    )?);
     let threads = cores.max(SINK_THREADS_MIN);
     let fills = Arc::new(Fills::new(
         Arc::clone(&store),
@@ -63,6 +69,7 @@ fn run(mut settings: Settings) -> io::Result<()> {
         store: Arc::clone(&store),
         fills,
         upstream,
+        access,
         metrics: metrics.clone(),
         open_files_per_core: (open_files / 4 / cores).clamp(16, OPEN_BLOBS_MAX),
     };
@@ -121,18 +128,14 @@ fn bound_connections(settings: &mut Settings, open_files: usize) {
     }
 }
 
-/// Rights per user are not checked here: what these credentials may pull, every client may.
-fn warn_of_shared_credentials(settings: &Settings) {
-    let has_credentials = settings
-        .upstream
-        .hops
-        .iter()
-        .any(|hop| hop.credentials.is_some());
-    if has_credentials && !settings.server.listen.is_loopback() {
-        tracing::warn!(
-            listen = %settings.server.listen,
-            "whoever reaches this address may pull whatever the configured credentials may pull"
-        );
+/// Says who may pull; as a warning where that is everyone on a network.
+fn announce_access(settings: &Settings) {
+    let access = settings.access.audience();
+    let listen = settings.server.listen;
+    if settings.access.is_open() && !listen.is_loopback() {
+        tracing::warn!(access, %listen, "who may pull: everyone who reaches this address");
+    } else {
+        tracing::info!(access, %listen, "who may pull");
     }
 }
 

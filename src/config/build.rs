@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::access::{self, Around};
 use super::read::{Reader, Spot};
 use super::report::Origin;
 use super::tree::{Content, Node};
@@ -34,12 +35,23 @@ pub(super) fn build(reader: &mut Reader, tree: &Node, inputs: &Inputs<'_>) -> Op
         reader.row("transship.cores", "all", Origin::Default);
     }
     let upstream = upstream(reader, &root, upstreams, &mut files);
+    let around =
+        server
+            .as_ref()
+            .zip(upstream.as_ref())
+            .map(|(server, (upstream, hop_origins, _))| Around {
+                server,
+                upstream,
+                hop_origins,
+            });
+    let access = access::read(reader, &root, &mut files, around.as_ref());
     let (root, root_origin) = store_root?;
     let (upstream, hop_origins, blob_ttl) = upstream?;
     Some(Built {
         settings: Settings {
             server: server?,
             admin: admin?,
+            access: access?,
             store: store::Options { root, blob_ttl },
             upstream,
             log: log?,

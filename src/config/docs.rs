@@ -140,13 +140,15 @@ fn kind(kind: Kind) -> String {
         Kind::Upstreams => "list of URLs or maps".to_owned(),
         Kind::Hosts => "list of hosts".to_owned(),
         Kind::CipherSuites => "list of cipher suites".to_owned(),
-        Kind::Choice(words) => words
-            .iter()
-            .map(|word| format!("`{word}`"))
-            .collect::<Vec<_>>()
-            .join(", "),
+        Kind::Choices(words) => format!("list of {}", listed(words)),
+        Kind::Choice(words) => listed(words),
         Kind::Any => "anything".to_owned(),
     }
+}
+
+fn listed(words: &[&str]) -> String {
+    let words: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();
+    words.join(", ")
 }
 
 /// Returns `text` with a capital and a full stop.

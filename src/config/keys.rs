@@ -80,6 +80,8 @@ pub enum Kind {
     Upstreams,
     /// A list of host names, each perhaps with a port.
     Hosts,
+    /// A list of these words, each as it is written here.
+    Choices(&'static [&'static str]),
     /// A list of names of cipher suites.
     CipherSuites,
     /// One of these words.
@@ -98,6 +100,7 @@ impl Kind {
                 | Self::Urls
                 | Self::Upstreams
                 | Self::Hosts
+                | Self::Choices(_)
                 | Self::CipherSuites
         )
     }
@@ -136,8 +139,16 @@ pub(super) fn join(prefix: &str, name: &str) -> String {
 }
 
 const DRIVER: &str = "blobs are stored on a local file system only: use storage.filesystem";
-const AUTH: &str = "this cache does not authenticate clients yet, so what this section protects would be \
-                    open: remove it once something in front of the cache protects it";
+const SILLY: &str =
+    "it lets in whoever shows any Authorization at all: use auth.htpasswd or auth.token";
+
+/// Algorithms of `auth.token.signingalgorithms`.
+///
+/// Source: distribution 3.1.1, `registry/auth/token/token.go`.
+const SIGNING_ALGORITHMS: &[&str] = &[
+    "EdDSA", "HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "ES256", "ES384", "ES512",
+    "PS256", "PS384", "PS512",
+];
 
 const fn key(
     path: &'static str,
@@ -218,7 +229,28 @@ pub const TABLE: &[Key] = &[
         Treatment::Only(&["false", "no", "off"], "a cache has to write what it fetches: remove it or set it to false"),
         Kind::Bool, "false", "Clients never write here; the cache itself has to."),
 
-    refused("auth", AUTH),
+    section("auth", "A login at the cache itself, of one type. Without it clients show the origin's credentials, see \
+         `transship.access`."),
+    refused("auth.silly", SILLY),
+    section("auth.htpasswd", "Users and passwords of the cache's own. Whoever logs in pulls what the cache's own \
+         credentials may pull: the password is never passed on."),
+    used("auth.htpasswd.realm", Kind::Text, "", "What clients show when they ask for a password. Required."),
+    used("auth.htpasswd.path", Kind::Path, "", "File of users and bcrypt hashes, as `htpasswd -B` writes it. Required; \
+         it is not made if it is missing."),
+    section("auth.token", "Tokens of a token server, which say what each client may pull."),
+    used("auth.token.realm", Kind::Text, "", "URL of the token server, where clients are sent to. Required."),
+    used("auth.token.service", Kind::Text, "", "Name of this service at the token server: the tokens' audience. Required."),
+    used("auth.token.issuer", Kind::Text, "", "The tokens' issuer. Required."),
+    used("auth.token.rootcertbundle", Kind::Path, "", "PEM file of certificates whose keys sign tokens, or that vouch \
+         for those that do. This or `jwks` is required."),
+    used("auth.token.jwks", Kind::Path, "", "JWK set whose keys sign tokens."),
+    used("auth.token.signingalgorithms", Kind::Choices(SIGNING_ALGORITHMS), "", "Algorithms that tokens may be \
+         signed with. Without it: all that are supported."),
+    key("auth.token.autoredirect",
+        Treatment::Only(&["false", "no", "off"], "clients are always sent to auth.token.realm: remove it"),
+        Kind::Bool, "false", "The registry's way to have the token server at its own address."),
+    ignored("auth.token.autoredirectpath", "clients are always sent to auth.token.realm"),
+    ignored("auth.token.jwksrefreshinterval", "the file is read again when it changes"),
 
     section("middleware", "The registry's plug-ins, one of which makes a registry a cache."),
     used("middleware.registry", Kind::Entries, "", "The entry named `downstream` says what is cached from where."),
@@ -308,6 +340,22 @@ pub const TABLE: &[Key] = &[
     section("transship", "What the registry has no key for. Unknown keys are errors here."),
     used("transship.cores", Kind::Integer(1, 1024), "",
         "Cores that serve, one thread each. Without it: all that the process may run on."),
+    section("transship.access", "Who may pull. Without any of these keys each client has its own rights: its \
+         `Authorization` is passed to the origin, whose answer counts."),
+    used("transship.access.public", Kind::Bool, "false", "Everything behind this cache is public: what is stored is \
+         served to everyone and the origin is not asked who may have it."),
+    used("transship.access.shared", Kind::Bool, "false", "Everyone who reaches the cache may pull what its own \
+         credentials may pull. With such credentials and an `http.addr` that is not loopback, the cache starts only \
+         with this key or `auth`."),
+    used("transship.access.require_token", Kind::Bool, "false", "Refuses every request for content that has no signed URL."),
+    used("transship.access.keys", Kind::Text, "", "File or URL of the JWK set that signed URLs are verified with. \
+         Without it: `/.well-known/jwks.json` of the origin."),
+    used("transship.access.secret", Kind::Secret, "", "Secret of signed URLs with HS256, at least 32 bytes. Without it \
+         they are refused."),
+    used("transship.access.leeway", OR_ZERO, "30s", "How far the clocks of those who sign and of this machine may differ."),
+    used("transship.access.remember", POSITIVE, "60s", "How long the origin's answer about a client counts before it is asked again."),
+    used("transship.access.grace", OR_ZERO, "1h", "How long the answer counts while the origin cannot be reached; `0s` for no longer \
+         than `remember`."),
     section("transship.server", "Limits towards clients."),
     used("transship.server.idle_timeout", POSITIVE, "75s", "Longest silence between two requests of a connection."),
     used("transship.server.head_timeout", POSITIVE, "30s", "Longest time from a request's first byte to the end of its head."),

@@ -94,12 +94,12 @@ pub(super) fn root(path: &Path, key: &str, origin: &Origin, report: &mut Report)
     }
 }
 
-/// Remarks on certificates and keys.
+/// Remarks on certificates, keys, and files of users.
 pub(super) fn files(files: &[FileUse], now: SystemTime, report: &mut Report) {
     // The chain that the next key belongs to; `None` where it is of no use.
     let mut before: Option<(&FileUse, Vec<CertificateDer<'static>>)> = None;
     for file in files {
-        let Some(pem) = content(file, report) else {
+        let Some(content) = content(file, report) else {
             if file.role == Role::Certificate {
                 before = None;
             }
@@ -107,24 +107,26 @@ pub(super) fn files(files: &[FileUse], now: SystemTime, report: &mut Report) {
         };
         match file.role {
             Role::Certificate => {
-                let chain = certificates(file, &pem, now, report);
+                let chain = certificates(file, &content, now, report);
                 before = chain.map(|chain| (file, chain));
             }
             Role::Authority => {
-                certificates(file, &pem, now, report);
+                certificates(file, &content, now, report);
             }
             Role::Key => {
-                let key = private_key(file, &pem, report);
+                let key = private_key(file, &content, report);
                 if let (Some((certificate, chain)), Some(key)) = (before.take(), key) {
                     matching(certificate, chain, file, &key, report);
                 }
             }
+            Role::Passwords => super::logins::passwords(file, &content, report),
+            Role::KeySet => super::logins::key_set(file, &content, report),
         }
     }
 }
 
-/// Largest PEM file that is read, in bytes: bundles of public authorities are a quarter of this.
-const PEM_BYTES_MAX: u64 = 1024 * 1024;
+/// Largest file that is read, in bytes: bundles of public authorities are a quarter of this.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// Returns what the file holds.
 fn content(file: &FileUse, report: &mut Report) -> Option<Vec<u8>> {
@@ -132,8 +134,8 @@ fn content(file: &FileUse, report: &mut Report) -> Option<Vec<u8>> {
         if !metadata.is_file() {
             return Err(std::io::Error::other("not a regular file"));
         }
-        if metadata.len() > PEM_BYTES_MAX {
-            return Err(std::io::Error::other("larger than any PEM file"));
+        if metadata.len() > FILE_BYTES_MAX {
+            return Err(std::io::Error::other("larger than 1 MiB"));
         }
         std::fs::read(&file.path)
     });

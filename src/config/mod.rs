@@ -18,6 +18,7 @@
 //! - Every independent error is reported at once; none holds a secret's value.
 //! - Nothing that would change the meaning of a registry's file is skipped in silence.
 
+mod access;
 mod build;
 mod docs;
 mod duration;
@@ -25,6 +26,7 @@ mod env;
 mod headers;
 mod keys;
 mod lint;
+mod logins;
 mod read;
 mod report;
 mod tls;
@@ -91,6 +93,8 @@ pub struct Settings {
     pub server: server::Options,
     /// The admin address.
     pub admin: admin::Options,
+    /// Who may pull.
+    pub access: crate::access::Options,
     /// Where blobs live.
     pub store: store::Options,
     /// The next hops.
@@ -169,6 +173,10 @@ enum Role {
     Key,
     /// Certificates of authorities.
     Authority,
+    /// Users and bcrypt hashes.
+    Passwords,
+    /// A JWK set.
+    KeySet,
 }
 
 /// What the tree is read with.

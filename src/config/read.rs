@@ -243,6 +243,20 @@ impl Reader {
         .map(Option::unwrap_or_default)
     }
 
+    /// Returns the words of a list, each one of the key's and spelt as there.
+    pub(super) fn choices(&mut self, spot: &Spot<'_>) -> Option<Vec<String>> {
+        let words = match spot.key().map(|key| key.kind) {
+            Some(Kind::Choices(words)) => words,
+            _ => &[],
+        };
+        let want = words.join(", ");
+        let list = self.list(spot, &format!("a list of {want}"), |reader, item| {
+            let known = |text: &str| words.contains(&text).then(|| text.to_owned());
+            reader.parsed(item, &want, known).flatten()
+        })?;
+        Some(list.into_iter().map(|(_, word)| word).collect())
+    }
+
     /// Returns an address to listen on.
     pub(super) fn listen(&mut self, spot: &Spot<'_>, also: &str) -> Option<Option<ListenAddr>> {
         let want = format!("{LISTEN_FORMS}{also}");

@@ -43,6 +43,9 @@ fn unknown(prefix: &str, shown: &str, entry: &Entry, report: &mut Report) {
     if prefix == "storage" {
         let text = format!("no such storage driver: use storage.filesystem{meant}");
         report.problem(&entry.origin, shown, text);
+    } else if prefix == "auth" {
+        let text = format!("no such authentication here: use auth.htpasswd or auth.token{meant}");
+        report.problem(&entry.origin, shown, text);
     } else if prefix.split('.').next() == Some("transship") {
         let known: Vec<_> = keys::names_below(prefix).collect();
         let text = format!("unknown key{meant} (known here: {})", known.join(", "));
@@ -60,8 +63,7 @@ fn known(key: &'static Key, shown: &str, entry: &Entry, report: &mut Report) {
         Treatment::Ignored(reason) if !node.is_empty() => {
             report.warning(&entry.origin, shown, format!("ignored: {reason}"));
         }
-        // The mere name of a storage driver chooses it.
-        Treatment::Refused(advice) if !node.is_empty() || key.path.starts_with("storage.") => {
+        Treatment::Refused(advice) if !node.is_empty() || is_chosen_by_name(key) => {
             report.problem(&entry.origin, shown, format!("not supported: {advice}"));
         }
         Treatment::Ignored(_) | Treatment::Refused(_) => {}
@@ -80,6 +82,11 @@ fn known(key: &'static Key, shown: &str, entry: &Entry, report: &mut Report) {
             }
         }
     }
+}
+
+/// Says whether the mere name of a key chooses it: drivers of storage and types of authentication.
+fn is_chosen_by_name(key: &Key) -> bool {
+    key.path.starts_with("storage.") || key.path.starts_with("auth.")
 }
 
 /// Returns what stands at `node`, for a remark.

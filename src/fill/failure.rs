@@ -9,8 +9,8 @@ use crate::upstream;
 /// Why a fill ended without its blob, told to every follower. Cheap to clone.
 #[derive(Clone, Debug)]
 pub enum Failure {
-    /// The next hop answered, and the answer was not the blob. Its status.
-    Refused(u16),
+    /// The next hop answered, and the answer was not the blob.
+    Refused(Arc<upstream::Refusal>),
     /// The next hop could not be reached, broke off, or broke the protocol.
     Upstream(Arc<upstream::Error>),
     /// What came was not the blob: the next hop's fault, or that of the path to it.
@@ -37,7 +37,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Refused(status) => write!(f, "the next hop answered {status}"),
+            Self::Refused(refusal) => write!(f, "the next hop answered {}", refusal.status),
             Self::Upstream(error) => write!(f, "{error}"),
             Self::Corrupt(what) => write!(f, "the next hop sent something else: {what}"),
             Self::Disk(error) => write!(f, "disk: {error}"),

@@ -44,7 +44,7 @@ use crate::limits::FILLS_MAX;
 use crate::metrics::Counters;
 use crate::rt::{self, Pool};
 use crate::store::Store;
-use crate::upstream::Upstream;
+use crate::upstream::{Authority, Upstream};
 
 /// What a request for a blob that it did not find becomes.
 #[derive(Debug)]
@@ -83,13 +83,16 @@ impl Fills {
         })
     }
 
-    /// Joins the fill of `digest`, or starts one from `repository` on this core.
+    /// Joins the fill of `digest`, or starts one from `repository` on this core, in the name of
+    /// `authority`.
     ///
-    /// Costs a lock that the hit path never takes.
+    /// Whether a follower may have the blob is not asked here. Costs a lock that the hit path never
+    /// takes.
     pub fn join(
         self: &Arc<Self>,
         digest: Digest,
         repository: &str,
+        authority: &Authority,
         counters: &Arc<Counters>,
     ) -> Join {
         let mut running = self.running.lock();
@@ -103,12 +106,12 @@ impl Fills {
         if running.len() >= FILLS_MAX {
             return Join::Busy;
         }
-        let fill = Arc::new(Fill::new(digest, repository));
+        let fill = Arc::new(Fill::new(digest, repository, authority.clone()));
         running.insert(digest, Arc::clone(&fill));
         drop(running);
         let (fills, leader) = (Arc::clone(self), Arc::clone(&fill));
-        let (repository, counters) = (repository.to_owned(), Arc::clone(counters));
-        rt::spawn(async move { transfer::run(&fills, &leader, repository, &counters).await });
+        let counters = Arc::clone(counters);
+        rt::spawn(async move { transfer::run(&fills, &leader, &counters).await });
         Join::Lead(fill)
     }
 

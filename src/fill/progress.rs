@@ -10,6 +10,7 @@ use super::Failure;
 use crate::digest::Digest;
 use crate::limits::WITHHELD_BYTES;
 use crate::rt::Notify;
+use crate::upstream::Authority;
 
 /// Where a fill is in its life; see the drawing in the module's header.
 #[derive(Clone, Debug)]
@@ -25,6 +26,7 @@ enum Phase {
 pub struct Fill {
     digest: Digest,
     repository: String,
+    authority: Authority,
     phase: Mutex<Phase>,
     /// Bytes that may be sent.
     ///
@@ -35,10 +37,11 @@ pub struct Fill {
 }
 
 impl Fill {
-    pub(super) fn new(digest: Digest, repository: &str) -> Self {
+    pub(super) fn new(digest: Digest, repository: &str, authority: Authority) -> Self {
         Self {
             digest,
             repository: repository.to_owned(),
+            authority,
             phase: Mutex::new(Phase::Connecting),
             filled: AtomicU64::new(0),
             file: OnceLock::new(),
@@ -52,11 +55,25 @@ impl Fill {
         self.digest
     }
 
-    /// Returns the repository that the next hop was asked for the blob under. A refusal is about that
-    /// one only.
-    #[must_use]
-    pub fn repository(&self) -> &str {
+    pub(super) fn repository(&self) -> &str {
         &self.repository
+    }
+
+    pub(super) const fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// Says whether the next hop was asked just as it would be for this repository and authority: its
+    /// refusal, and its permission, are about no others.
+    #[must_use]
+    pub fn is_asked_as(&self, repository: &str, authority: &Authority) -> bool {
+        self.repository == repository && self.authority == *authority
+    }
+
+    /// Says whether the next hop has not answered yet.
+    #[must_use]
+    pub fn is_unanswered(&self) -> bool {
+        matches!(*self.phase.lock(), Phase::Connecting)
     }
 
     /// Waits for the next hop's head, and returns the blob's size if it told it.
@@ -186,7 +203,8 @@ mod tests {
 
     #[test]
     fn the_end_of_a_fill_is_final() {
-        let fill = Fill::new(Digest::of(crate::digest::Algorithm::Sha256, b""), "a/b");
+        let digest = Digest::of(crate::digest::Algorithm::Sha256, b"");
+        let fill = Fill::new(digest, "a/b", Authority::Cache);
         fill.commit(7);
         fill.fail(Failure::Lost);
         assert!(matches!(

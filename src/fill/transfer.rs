@@ -8,19 +8,14 @@ use crate::metrics::{Counters, FillOutcome};
 use crate::upstream::{Method, Request, Response};
 
 /// Runs `fill` to its end, whatever that is, and takes it off the list.
-pub(super) async fn run(
-    fills: &Arc<Fills>,
-    fill: &Arc<Fill>,
-    repository: String,
-    counters: &Arc<Counters>,
-) {
+pub(super) async fn run(fills: &Arc<Fills>, fill: &Arc<Fill>, counters: &Arc<Counters>) {
     counters.fills_running.add(1);
     let ending = Ending {
         fills,
         fill,
         counters,
     };
-    let outcome = transfer(fills, fill, repository, counters).await;
+    let outcome = transfer(fills, fill, counters).await;
     match &outcome {
         Ok(size_bytes) => {
             tracing::debug!(digest = %fill.digest(), size_bytes, "fill committed");
@@ -60,23 +55,21 @@ fn log_failure(fill: &Fill, failure: &Failure) {
         Failure::Disk(error) => {
             tracing::error!(digest = %fill.digest(), %error, "fill failed: look at the storage directory");
         }
-        Failure::Refused(status @ 404) => {
-            tracing::debug!(digest = %fill.digest(), status, "fill refused")
+        // A client that must log in first is everyday.
+        Failure::Refused(refusal) if matches!(refusal.status, 401 | 403 | 404) => {
+            tracing::debug!(digest = %fill.digest(), status = refusal.status, "fill refused");
         }
         _ => tracing::warn!(digest = %fill.digest(), %failure, "fill failed"),
     }
 }
 
-async fn transfer(
-    fills: &Fills,
-    fill: &Arc<Fill>,
-    repository: String,
-    counters: &Counters,
-) -> Result<u64, Failure> {
+async fn transfer(fills: &Fills, fill: &Arc<Fill>, counters: &Counters) -> Result<u64, Failure> {
+    let repository = fill.repository();
     let request = Request {
         method: Method::Get,
         path: format!("/v2/{repository}/blobs/{}", fill.digest()),
-        repository: Some(repository),
+        repository: Some(repository.to_owned()),
+        authority: fill.authority().clone(),
         accept: None,
         if_none_match: None,
         range: None,
@@ -106,7 +99,7 @@ async fn transfer(
 /// A blob comes as it is, or not at all.
 fn check(response: &Response) -> Result<(), Failure> {
     if response.status() != 200 {
-        return Err(Failure::Refused(response.status()));
+        return Err(Failure::Refused(Arc::new(response.into())));
     }
     match response.field("content-encoding") {
         None => Ok(()),

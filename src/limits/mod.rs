@@ -76,3 +76,37 @@ pub const CERTIFICATES_SETTLE_LOOKS: u32 = 2;
 /// Largest configuration file and largest value of a `REGISTRY_…` variable, in bytes: a hundred times
 /// what the longest known registry configuration takes.
 pub const CONFIG_BYTES_MAX: usize = 1024 * 1024;
+/// Longest token (JWT) that is looked at, in bytes: what fits a request head twice over, see
+/// [`REQUEST_TARGET_BYTES_MAX`].
+pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
+/// Most keys that one token's signature is tried with: one costs 20 to 400 µs, and anybody may send it.
+pub const TOKEN_KEYS_TRIED_MAX: usize = 8;
+/// Most certificates read from one token's header: a leaf and what stands between it and a root.
+pub const TOKEN_CERTIFICATES_MAX: usize = 4;
+/// Largest key set or certificate bundle, in bytes: 64 RSA keys with their chains take less.
+pub const KEY_SET_BYTES_MAX: usize = 256 * 1024;
+/// Most keys of one set. Large identity providers publish about twenty.
+pub const KEY_SET_KEYS_MAX: usize = 64;
+/// Shortest secret of HS256, in bytes: as long as the hash (RFC 7518 §3.2). A shorter one can be guessed
+/// from a single token.
+pub const TOKEN_SECRET_BYTES_MIN: usize = 32;
+/// Costliest bcrypt hash that is worked through for a login: cost 15 takes one to three seconds.
+pub const BCRYPT_COST_MAX: u32 = 15;
+/// Most permissions of the origin that are remembered: users times repositories of an hour.
+pub const PERMISSIONS_MAX: usize = 64 * 1024;
+/// Most grants that one core remembers: what a client that comes again needs no lock for.
+pub const GRANTS_PER_CORE_MAX: usize = 8 * 1024;
+/// Longest wait for the origin's word on a permission that counts without it for the time being.
+pub const GRACE_PATIENCE: Duration = Duration::from_secs(2);
+/// How long an origin that gave no answer is not asked again about such permissions.
+pub const AWAY_TIME: Duration = Duration::from_secs(5);
+/// Shortest time between two fetches of a key set because a token names an unknown key.
+pub const KEYS_REFRESH_MIN: Duration = Duration::from_secs(1);
+/// How often key sets are fetched anew, and files of keys and passwords looked at.
+pub const KEYS_REFRESH_EVERY: Duration = Duration::from_secs(300);
+/// Most lines a second and core about requests that were refused: clients must not fill the log.
+pub const REFUSALS_LOGGED_A_SECOND: u32 = 10;
+/// Most logins at the cache's own door that are remembered.
+pub const LOGINS_MAX: usize = 64 * 1024;
+/// Most passwords that wait to be compared: at 50 ms each the last one waits three seconds.
+pub const LOGINS_WAITING_MAX: usize = 64;

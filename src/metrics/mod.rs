@@ -3,8 +3,14 @@
 //! Values only: no registry, no I/O. Each core owns one [`Counters`] and is its only writer, so that
 //! counting costs a plain load and store; readers on other threads sum over all cores.
 
+mod access;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+pub use access::{AccessRefusal, CheckOutcome};
+
+use access::AccessCounters;
 
 /// A number with one writer and any number of readers.
 #[derive(Debug, Default)]
@@ -129,6 +135,7 @@ impl FillOutcome {
 pub struct Counters {
     requests: [[Cell; STATUSES.len()]; CacheUse::ALL.len()],
     fills: [Cell; FillOutcome::ALL.len()],
+    access: AccessCounters,
     /// Fills that run.
     pub fills_running: Cell,
     /// Body bytes sent to clients.
@@ -302,6 +309,7 @@ impl Metrics {
             labels: vec![("outcome", outcome.label().to_owned())],
             value: self.sum(|core| &core.fills[outcome as usize]),
         }));
+        samples.extend(self.access_samples());
         samples.extend(self.plain_samples());
         samples.extend(self.certificate.samples());
         samples

@@ -25,6 +25,9 @@ pub async fn serve(service: Arc<Service>, listener: TcpListener, core: Core) -> 
     let listener = Listener::adopt(listener, &core.tier)?;
     let context = Rc::new(Context::new(Arc::clone(&service), &core));
     rt::spawn(close_deleted(Rc::clone(&context)));
+    if core.index == 0 {
+        rt::spawn(Arc::clone(&service.access).keep_keys_fresh());
+    }
     let drain = service.drain.wait(|| service.is_draining().then_some(()));
     let mut drain = std::pin::pin!(drain);
     while let Some(accepted) = rt::unless(drain.as_mut(), listener.accept()).await {

@@ -6,15 +6,18 @@ use std::sync::Arc;
 use super::body::{self, Plan, Source};
 use super::context::Context;
 use super::exchange::{Exchange, Next, Terms};
+use super::grants::Credential;
 use super::open_blobs::CoreBlob;
+use super::permit;
 use super::reply::{Reply, Status};
+use crate::access::{Item, Shown, Visit};
 use crate::digest::Digest;
 use crate::fill::{Failure, Fill, Join};
 use crate::http::response::Connection;
 use crate::http::{Framing, Method, Request, ResponseHead, Version, if_none_match};
 use crate::limits::REJOINS_MAX;
 use crate::metrics::CacheUse;
-use crate::registry::{Code, Name, Route, media_type};
+use crate::registry::{Code, Route, media_type};
 use crate::upstream;
 
 /// What a blob's name means never changes (distribution sends the same).
@@ -28,18 +31,25 @@ const PLAIN_DATE: std::ops::Range<usize> = 23..52;
 pub(super) async fn answer_plain(exchange: &mut Exchange, request: &Request<'_>) -> Option<Next> {
     let is_plain = request.method == Method::Get
         && request.version == Version::Http11
-        && request.query.is_none()
         && request.range.is_none()
         && request.if_none_match.is_empty();
     if !is_plain {
         return None;
     }
-    let prefix = &exchange.context.service.options.prefix;
-    let Ok(Route::Blob { digest, .. }) = Route::parse(request.path, prefix) else {
+    let service = &exchange.context.service;
+    let credential = Credential::of_plain(request, service.access.heeds_authorization())?;
+    let Ok(Route::Blob { name, digest }) = Route::parse(request.path, &service.options.prefix)
+    else {
         return None;
     };
     let blob = exchange.context.open_blobs.borrow_mut().find(&digest)?;
     let (seconds, date) = exchange.context.now();
+    if !service.access.is_public() {
+        let mut grants = exchange.context.grants.borrow_mut();
+        if !grants.find(&digest, name.as_str(), credential, seconds) {
+            return None;
+        }
+    }
     blob.entry.touch(seconds);
     let mut output = std::mem::take(&mut exchange.output);
     output.clear();
@@ -63,6 +73,7 @@ fn write_plain(exchange: &Exchange, blob: &CoreBlob) -> Box<[u8]> {
         version: Version::Http11,
         connection: Connection::Stay,
         namespace: None,
+        shown: Shown::default(),
     };
     let mut plain = Vec::new();
     let head = exchange.begin_head(&mut plain, Status::OK, terms);
@@ -92,25 +103,31 @@ pub(super) async fn answer(
     exchange: &mut Exchange,
     request: &Request<'_>,
     terms: Terms<'_>,
-    name: Name<'_>,
-    digest: Digest,
+    item: Item<'_>,
 ) -> Next {
     let context = Rc::clone(&exchange.context);
-    match find(&context, digest).await {
+    let digest = item.digest;
+    let is_granted = permit::is_granted(&context, terms.shown, item.repository, &digest);
+    let found = find(&context, digest).await;
+    if let (true, Ok(Some(blob))) = (is_granted, &found) {
+        return send_stored(exchange, request, terms, Rc::clone(blob)).await;
+    }
+    let visit = match permit::admit(&context, terms.shown, item).await {
+        Ok(visit) => visit,
+        Err(reply) => return exchange.reply(terms, reply).await,
+    };
+    match found {
         Ok(Some(blob)) => {
-            let (seconds, _) = context.now();
-            blob.entry.touch(seconds);
-            send(
-                exchange,
-                request,
-                terms,
-                Source::Stored(blob),
-                CacheUse::Hit,
-            )
-            .await
+            let permitted = permit::permit(&context, terms.shown, &visit, item);
+            exchange.transport.socket().clear_deadline();
+            match exchange.transport.socket().unless_gone(permitted).await {
+                None => Next::Abort,
+                Some(Ok(())) => send_stored(exchange, request, terms, blob).await,
+                Some(Err(reply)) => exchange.reply(terms, reply).await,
+            }
         }
-        Ok(None) if terms.is_head => answer_head(exchange, terms, name, digest).await,
-        Ok(None) => answer_absent(exchange, request, terms, name, digest).await,
+        Ok(None) if terms.is_head => answer_head(exchange, terms, item, &visit).await,
+        Ok(None) => answer_absent(exchange, request, terms, item, &visit).await,
         Err(error) => {
             tracing::error!(%digest, %error, "a stored blob could not be opened");
             exchange
@@ -121,6 +138,19 @@ pub(super) async fn answer(
                 .await
         }
     }
+}
+
+/// Sends a blob that is here to a client that may have it.
+async fn send_stored(
+    exchange: &mut Exchange,
+    request: &Request<'_>,
+    terms: Terms<'_>,
+    blob: Rc<CoreBlob>,
+) -> Next {
+    let (seconds, _) = exchange.context.now();
+    blob.entry.touch(seconds);
+    let source = Source::Stored(blob);
+    send(exchange, request, terms, source, CacheUse::Hit).await
 }
 
 /// Returns the blob open for sending, if it is here.
@@ -139,49 +169,81 @@ async fn find(context: &Context, digest: Digest) -> std::io::Result<Option<Rc<Co
 
 /// Answers from a fill.
 ///
-/// A refusal of the next hop is about the repository that the fill was started for; a request under
-/// another name starts over with its own.
+/// The next hop's answer is about the repository and the authority that the fill was started for. A
+/// follower with others is checked by itself, and a refusal makes it start over with its own.
 async fn answer_absent(
     exchange: &mut Exchange,
     request: &Request<'_>,
     terms: Terms<'_>,
-    name: Name<'_>,
-    digest: Digest,
+    item: Item<'_>,
+    visit: &Visit,
 ) -> Next {
     let context = Rc::clone(&exchange.context);
     let needs_size = request.range.is_some() || terms.version == Version::Http10;
     exchange.transport.socket().clear_deadline();
     for _ in 0..REJOINS_MAX {
+        let (digest, name) = (item.digest, item.repository.as_str());
         let fills = &context.service.fills;
-        let (fill, cache) = match fills.join(digest, name.as_str(), &context.counters) {
+        let (fill, cache) = match fills.join(digest, name, &visit.authority, &context.counters) {
             Join::Lead(fill) => (fill, CacheUse::Miss),
             Join::Follow(fill) => (fill, CacheUse::Collapsed),
             Join::Busy => break,
             // Committed this very moment.
-            Join::Stored => match find(&context, digest).await {
-                Ok(Some(blob)) => {
-                    let source = Source::Stored(blob);
-                    return send(exchange, request, terms, source, CacheUse::Hit).await;
-                }
-                _ => continue,
-            },
+            Join::Stored => return Box::pin(answer(exchange, request, terms, item)).await,
         };
-        let head = wait_for_head(&fill, needs_size);
-        match exchange.transport.socket().unless_gone(head).await {
+        let permitted =
+            wait_for_permitted_head(&context, &fill, terms.shown, item, visit, needs_size);
+        match exchange.transport.socket().unless_gone(permitted).await {
             None => return Next::Abort,
             Some(Ok(size_bytes)) => {
                 let source = Source::Filling { fill, size_bytes };
                 return send(exchange, request, terms, source, cache).await;
             }
-            Some(Err(Failure::Refused(_))) if fill.repository() != name.as_str() => {}
-            Some(Err(failure)) => {
-                let reply = Reply::of_failure(&failure, &digest.to_string());
+            Some(Err(Ending::Failed(Failure::Refused(_))))
+                if !fill.is_asked_as(name, &visit.authority) => {}
+            Some(Err(Ending::Failed(failure))) => {
+                let reply = Reply::of_failure(&failure, visit.is_clients(), &digest.to_string());
                 return exchange.reply(terms, reply.by(cache)).await;
             }
+            Some(Err(Ending::Denied(reply))) => return exchange.reply(terms, reply).await,
         }
     }
     let reply = Reply::error(Code::Unavailable, "too many transfers at once");
     exchange.reply(terms, reply.with("Retry-After", "1")).await
+}
+
+/// Why a request gets nothing of a fill.
+enum Ending {
+    /// The fill has failed.
+    Failed(Failure),
+    /// It goes on, and is not for this client.
+    Denied(Reply),
+}
+
+/// Waits until the next hop has answered and this client is known to be permitted; returns the size.
+///
+/// An answer that is still to come, to a question as this client would put it, is the permission.
+async fn wait_for_permitted_head(
+    context: &Context,
+    fill: &Fill,
+    shown: Shown<'_>,
+    item: Item<'_>,
+    visit: &Visit,
+    needs_size: bool,
+) -> Result<Option<u64>, Ending> {
+    let is_answer_ours =
+        fill.is_unanswered() && fill.is_asked_as(item.repository.as_str(), &visit.authority);
+    if !is_answer_ours {
+        let permitted = permit::permit(context, shown, visit, item).await;
+        permitted.map_err(Ending::Denied)?;
+    }
+    let head = wait_for_head(fill, needs_size)
+        .await
+        .map_err(Ending::Failed)?;
+    if is_answer_ours {
+        permit::confirm(context, shown, visit, item);
+    }
+    Ok(head)
 }
 
 /// Waits for the next hop's head, and for the whole blob where its size must be known and was not told.
@@ -196,17 +258,16 @@ async fn wait_for_head(fill: &Fill, needs_size: bool) -> Result<Option<u64>, Fai
 async fn answer_head(
     exchange: &mut Exchange,
     terms: Terms<'_>,
-    name: Name<'_>,
-    digest: Digest,
+    item: Item<'_>,
+    visit: &Visit,
 ) -> Next {
+    let (name, digest) = (item.repository, item.digest);
     exchange.transport.socket().clear_deadline();
     let request = upstream::Request {
         method: upstream::Method::Head,
-        path: format!("/v2/{name}/blobs/{digest}"),
         repository: Some(name.as_str().to_owned()),
-        accept: None,
-        if_none_match: None,
-        range: None,
+        authority: visit.authority.clone(),
+        ..upstream::Request::get(format!("/v2/{name}/blobs/{digest}"))
     };
     let response = match exchange.context.service.upstream.send(&request).await {
         Ok(response) => response,
@@ -219,9 +280,11 @@ async fn answer_head(
     };
     if response.status() != 200 {
         let subject = digest.to_string();
-        let reply = Reply::of_upstream_status(response.status(), Code::BlobUnknown, &subject);
+        let refusal = (&response).into();
+        let reply = Reply::of_refusal(&refusal, visit.is_clients(), Code::BlobUnknown, &subject);
         return exchange.reply(terms, reply).await;
     }
+    permit::confirm(&exchange.context, terms.shown, visit, item);
     let mut output = std::mem::take(&mut exchange.output);
     output.clear();
     let head = exchange.begin_head(&mut output, Status::OK, terms);

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Service;
+use super::grants::Grants;
 use super::open_blobs::OpenBlobs;
+use crate::limits::{GRANTS_PER_CORE_MAX, REFUSALS_LOGGED_A_SECOND};
 use crate::metrics::Counters;
 use crate::rt::Core;
 
@@ -15,6 +17,9 @@ pub(super) struct Context {
     pub(super) service: Arc<Service>,
     pub(super) counters: Arc<Counters>,
     pub(super) open_blobs: RefCell<OpenBlobs>,
+    pub(super) grants: RefCell<Grants>,
+    /// Second, and lines that were logged in it.
+    logged: Cell<(u64, u32)>,
     clock: Clock,
 }
 
@@ -23,6 +28,8 @@ impl Context {
         Self {
             counters: service.metrics.core(core.index),
             open_blobs: RefCell::new(OpenBlobs::new(service.open_files_per_core)),
+            grants: RefCell::new(Grants::new(GRANTS_PER_CORE_MAX)),
+            logged: Cell::default(),
             clock: Clock::default(),
             service,
         }
@@ -31,6 +38,17 @@ impl Context {
     /// Returns the time in seconds since the epoch, and as an IMF-fixdate (RFC 9110 §5.6.7).
     pub(super) fn now(&self) -> (u64, Rc<str>) {
         self.clock.now()
+    }
+
+    /// Says whether one more line may be logged that any client can cause; takes note that it was.
+    pub(super) fn may_log(&self) -> bool {
+        let (now, _) = self.now();
+        let lines = match self.logged.get() {
+            (second, lines) if second == now => lines,
+            _ => 0,
+        };
+        self.logged.set((now, lines.saturating_add(1)));
+        lines < REFUSALS_LOGGED_A_SECOND
     }
 }
 

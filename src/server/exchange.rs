@@ -5,11 +5,15 @@ use std::rc::Rc;
 use super::context::Context;
 use super::reply::{Reply, Status};
 use super::transport::Transport;
-use super::{blob, listing, manifest};
+use super::{blob, listing, manifest, permit};
+use crate::access::{Item, Kind, Shown};
 use crate::http::response::Connection;
 use crate::http::{Body, Method, Query, Request, RequestError, ResponseHead, Version};
 use crate::limits::{DRAIN_BODY_BYTES_MAX, OUTPUT_KEPT_BYTES};
 use crate::registry::{Code, Route};
+
+/// Where the keys of signed URLs are found (RFC 8615), whatever the prefix.
+const KEYS_PATH: &str = "/.well-known/jwks.json";
 
 /// What becomes of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +42,8 @@ pub(super) struct Terms<'r> {
     pub(super) connection: Connection,
     /// The registry that the client means (`?ns=`), echoed as `OCI-Namespace`.
     pub(super) namespace: Option<&'r str>,
+    /// What the request shows of who it comes from.
+    pub(super) shown: Shown<'r>,
 }
 
 impl Exchange {
@@ -58,7 +64,7 @@ impl Exchange {
             return next;
         }
         let query = Query::new(request.query);
-        let Ok(namespace) = query.find("ns") else {
+        let (Ok(namespace), Ok(token)) = (query.find("ns"), query.find("token")) else {
             return self
                 .say(
                     request,
@@ -72,7 +78,15 @@ impl Exchange {
             version: request.version,
             connection,
             namespace: namespace.as_deref(),
+            shown: Shown {
+                token: token.as_deref(),
+                authorization: request.authorization,
+            },
         };
+        if request.path == KEYS_PATH && is_read(request.method) {
+            let reply = permit::answer_keys(&self.context).await;
+            return self.reply(terms, reply).await;
+        }
         match Route::parse(request.path, &self.context.service.options.prefix) {
             Ok(route) if is_pull(request.method, &route) => {
                 self.answer_route(request, query, terms, route).await
@@ -97,14 +111,25 @@ impl Exchange {
     ) -> Next {
         match route {
             Route::Root => self.reply(terms, Reply::alive()).await,
-            Route::Base => self.reply(terms, Reply::base()).await,
-            Route::Blob { name, digest } => blob::answer(self, request, terms, name, digest).await,
+            Route::Base => {
+                let reply = permit::answer_base(&self.context, terms.shown).await;
+                self.reply(terms, reply).await
+            }
+            Route::Blob { name, digest } => {
+                let item = Item {
+                    kind: Kind::Blob,
+                    repository: name,
+                    digest,
+                };
+                blob::answer(self, request, terms, item).await
+            }
             Route::Manifest { name, reference } => {
-                let reply = manifest::answer(&self.context, request, name, reference).await;
+                let reply =
+                    manifest::answer(&self.context, request, terms.shown, name, reference).await;
                 self.reply(terms, reply).await
             }
             Route::Tags { .. } | Route::Referrers { .. } | Route::Catalog => {
-                let reply = listing::answer(&self.context, query, route).await;
+                let reply = listing::answer(&self.context, terms.shown, query, route).await;
                 self.reply(terms, reply).await
             }
             Route::Upload { .. } => self.reply(terms, Reply::unsupported()).await,
@@ -145,6 +170,7 @@ impl Exchange {
             version: request.version,
             connection,
             namespace: None,
+            shown: Shown::default(),
         };
         self.reply(terms, reply).await
     }
@@ -220,9 +246,17 @@ impl Terms<'_> {
         version: Version::Http11,
         connection: Connection::Close,
         namespace: None,
+        shown: Shown {
+            token: None,
+            authorization: None,
+        },
     };
 }
 
+const fn is_read(method: Method) -> bool {
+    matches!(method, Method::Get | Method::Head)
+}
+
 const fn is_pull(method: Method, route: &Route<'_>) -> bool {
-    matches!(method, Method::Get | Method::Head) && !matches!(route, Route::Upload { .. })
+    is_read(method) && !matches!(route, Route::Upload { .. })
 }

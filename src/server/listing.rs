@@ -1,7 +1,9 @@
 //! Tags, referrers and the catalogue: the next hop's own lists, passed on.
 
 use super::context::Context;
+use super::permit;
 use super::reply::{Reply, Status};
+use crate::access::Shown;
 use crate::http::Query;
 use crate::limits::LISTING_BYTES_MAX;
 use crate::metrics::CacheUse;
@@ -9,7 +11,20 @@ use crate::registry::{Code, NextPage, Route, media_type};
 use crate::upstream::{self, Response};
 
 /// Answers a request for a list.
-pub(super) async fn answer(context: &Context, query: Query<'_>, route: Route<'_>) -> Reply {
+pub(super) async fn answer(
+    context: &Context,
+    shown: Shown<'_>,
+    query: Query<'_>,
+    route: Route<'_>,
+) -> Reply {
+    let name = permit::repository(&route);
+    let visit = match permit::admit_unsigned(context, shown, name).await {
+        Ok(visit) => visit,
+        Err(reply) => return reply,
+    };
+    if route == Route::Catalog && context.service.access.requires_token() {
+        return nothing();
+    }
     let Ok(query) = passed_on(query) else {
         return Reply::error(Code::RequestInvalid, "ambiguous query");
     };
@@ -27,22 +42,22 @@ pub(super) async fn answer(context: &Context, query: Query<'_>, route: Route<'_>
         _ => ("/v2/_catalog".to_owned(), None, Code::NameUnknown),
     };
     let request = upstream::Request {
-        method: upstream::Method::Get,
-        path: format!("{path}{query}"),
         repository: repository.map(|name| name.as_str().to_owned()),
-        accept: None,
-        if_none_match: None,
-        range: None,
+        authority: visit.authority.clone(),
+        ..upstream::Request::get(format!("{path}{query}"))
     };
-    match ask(context, &request, unknown).await {
+    match ask(context, &request, visit.is_clients(), unknown).await {
         Ok(reply) => reply,
         // Not every upstream has a catalogue; asking for it is how a cache is tried out.
-        Err(Refusal::Answered(_)) if route == Route::Catalog => {
-            let nothing = br#"{"repositories":[]}"#.to_vec();
-            Reply::new(Status::OK, "application/json", nothing)
-        }
+        Err(Refusal::Answered(_)) if route == Route::Catalog => nothing(),
         Err(Refusal::Answered(reply) | Refusal::Failed(reply)) => reply,
     }
+}
+
+/// A catalogue without entries.
+fn nothing() -> Reply {
+    let nothing = br#"{"repositories":[]}"#.to_vec();
+    Reply::new(Status::OK, "application/json", nothing)
 }
 
 /// Why there is no list.
@@ -69,6 +84,7 @@ fn passed_on(query: Query<'_>) -> Result<String, crate::http::query::QueryError>
 async fn ask(
     context: &Context,
     request: &upstream::Request,
+    is_clients: bool,
     unknown: Code,
 ) -> Result<Reply, Refusal> {
     let failed = |error: upstream::Error| {
@@ -82,8 +98,8 @@ async fn ask(
         .await
         .map_err(failed)?;
     if response.status() != 200 {
-        let status = response.status();
-        let reply = Reply::of_upstream_status(status, unknown, &request.path);
+        let refusal = (&response).into();
+        let reply = Reply::of_refusal(&refusal, is_clients, unknown, &request.path);
         return Err(Refusal::Answered(reply));
     }
     let content_type = response.field("content-type").and_then(media_type::essence);

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use super::context::Context;
+use super::permit;
 use super::reply::{Reply, Status};
 use super::tags::TagKey;
+use crate::access::{Item, Kind, Shown, Visit};
 use crate::digest::{Algorithm, Digest};
 use crate::http::{Request, if_none_match};
 use crate::limits::MANIFEST_BYTES_MAX;
@@ -24,13 +26,24 @@ const REVALIDATED: &str = "transship; hit; fwd=stale; fwd-status=304";
 pub(super) async fn answer(
     context: &Context,
     request: &Request<'_>,
+    shown: Shown<'_>,
     name: Name<'_>,
     reference: Reference<'_>,
 ) -> Reply {
-    let accept = accept(request);
+    let visit = match permit::admit_unsigned(context, shown, Some(name)).await {
+        Ok(visit) => visit,
+        Err(reply) => return reply,
+    };
+    let asking = Asking {
+        context,
+        shown,
+        visit: &visit,
+        name,
+        accept: accept(request),
+    };
     let outcome = match reference {
-        Reference::Digest(digest) => by_digest(context, name, digest, accept).await,
-        Reference::Tag(tag) => by_tag(context, name, tag.as_str(), accept).await,
+        Reference::Digest(digest) => asking.by_digest(digest).await,
+        Reference::Tag(tag) => asking.by_tag(tag.as_str()).await,
     };
     match outcome {
         Ok(found) => found.reply(request),
@@ -97,61 +110,107 @@ fn accept(request: &Request<'_>) -> String {
     joined
 }
 
-async fn by_digest(
-    context: &Context,
-    name: Name<'_>,
-    digest: Digest,
+/// Who asks for a manifest, under which name, and in which types.
+struct Asking<'a> {
+    context: &'a Context,
+    shown: Shown<'a>,
+    visit: &'a Visit,
+    name: Name<'a>,
     accept: String,
-) -> Result<Found, Reply> {
-    if let Some(manifest) = stored(context, digest).await {
-        return Ok(Found::new(digest, manifest, CacheUse::Hit));
-    }
-    let response = ask(context, name, &digest.to_string(), accept, None).await?;
-    if response.status() != 200 {
-        return Err(refused(response.status(), &digest.to_string()));
-    }
-    let manifest = receive(context, response, digest.algorithm(), Some(digest))
-        .await?
-        .1;
-    Ok(Found::new(digest, manifest, CacheUse::Miss))
 }
 
-async fn by_tag(
-    context: &Context,
-    name: Name<'_>,
-    tag: &str,
-    accept: String,
-) -> Result<Found, Reply> {
-    let tags = &context.service.tags;
-    let key = TagKey {
-        repository: name.as_str().to_owned(),
-        tag: tag.to_owned(),
-        accept: Digest::of(Algorithm::Sha256, accept.as_bytes()),
-    };
-    let known = match tags.find(&key) {
-        Some(digest) => stored(context, digest)
-            .await
-            .map(|manifest| (digest, manifest)),
-        None => None,
-    };
-    let if_none_match = known.as_ref().map(|(digest, _)| format!("\"{digest}\""));
-    let response = ask(context, name, tag, accept, if_none_match).await?;
-    match (response.status(), known) {
-        (304, Some((digest, manifest))) => Ok(Found {
-            cache_status: REVALIDATED,
-            ..Found::new(digest, manifest, CacheUse::Hit)
-        }),
-        (200, _) => {
-            let said = said_digest(&response)?;
-            let algorithm = said.as_ref().map_or(Algorithm::Sha256, Digest::algorithm);
-            let (digest, manifest) = receive(context, response, algorithm, said).await?;
-            tags.remember(key, digest);
-            Ok(Found::new(digest, manifest, CacheUse::Miss))
+impl Asking<'_> {
+    async fn by_digest(&self, digest: Digest) -> Result<Found, Reply> {
+        let context = self.context;
+        if let Some(manifest) = stored(context, digest).await {
+            permit::permit(context, self.shown, self.visit, self.item(digest)).await?;
+            return Ok(Found::new(digest, manifest, CacheUse::Hit));
         }
-        (status, _) => {
-            tags.forget(&key);
-            Err(refused(status, tag))
+        let response = self.ask(&digest.to_string(), None).await?;
+        if response.status() != 200 {
+            return Err(self.refused(&response, &digest.to_string()));
         }
+        let received = receive(context, response, digest.algorithm(), Some(digest)).await?;
+        self.confirm(digest);
+        Ok(Found::new(digest, received.1, CacheUse::Miss))
+    }
+
+    async fn by_tag(&self, tag: &str) -> Result<Found, Reply> {
+        let context = self.context;
+        let tags = &context.service.tags;
+        let key = TagKey {
+            repository: self.name.as_str().to_owned(),
+            tag: tag.to_owned(),
+            accept: Digest::of(Algorithm::Sha256, self.accept.as_bytes()),
+        };
+        let known = match tags.find(&key) {
+            Some(digest) => stored(context, digest)
+                .await
+                .map(|manifest| (digest, manifest)),
+            None => None,
+        };
+        let if_none_match = known.as_ref().map(|(digest, _)| format!("\"{digest}\""));
+        let response = self.ask(tag, if_none_match).await?;
+        match (response.status(), known) {
+            (304, Some((digest, manifest))) => {
+                self.confirm(digest);
+                Ok(Found {
+                    cache_status: REVALIDATED,
+                    ..Found::new(digest, manifest, CacheUse::Hit)
+                })
+            }
+            (200, _) => {
+                let said = said_digest(&response)?;
+                let algorithm = said.as_ref().map_or(Algorithm::Sha256, Digest::algorithm);
+                let (digest, manifest) = receive(context, response, algorithm, said).await?;
+                self.confirm(digest);
+                tags.remember(key, digest);
+                Ok(Found::new(digest, manifest, CacheUse::Miss))
+            }
+            (status, _) => {
+                // What one user may not see is there for the next one all the same.
+                if !matches!(status, 401 | 403) {
+                    tags.forget(&key);
+                }
+                Err(self.refused(&response, tag))
+            }
+        }
+    }
+
+    const fn item(&self, digest: Digest) -> Item<'_> {
+        Item {
+            kind: Kind::Manifest,
+            repository: self.name,
+            digest,
+        }
+    }
+
+    fn confirm(&self, digest: Digest) {
+        permit::confirm(self.context, self.shown, self.visit, self.item(digest));
+    }
+
+    async fn ask(&self, reference: &str, if_none_match: Option<String>) -> Result<Response, Reply> {
+        let request = upstream::Request {
+            repository: Some(self.name.as_str().to_owned()),
+            authority: self.visit.authority.clone(),
+            accept: Some(self.accept.clone()),
+            if_none_match,
+            ..upstream::Request::get(format!("/v2/{}/manifests/{reference}", self.name))
+        };
+        let asked = self.context.service.upstream.send(&request).await;
+        asked.map_err(|error| {
+            tracing::warn!(repository = %self.name, reference, %error, "a manifest could not be asked for");
+            Reply::of_upstream_error(&error)
+        })
+    }
+
+    fn refused(&self, response: &Response, reference: &str) -> Reply {
+        let status = response.status();
+        if !matches!(status, 401 | 403 | 404) {
+            tracing::warn!(reference, status, "the next hop refused a manifest");
+        }
+        let (refusal, is_clients) = (response.into(), self.visit.is_clients());
+        Reply::of_refusal(&refusal, is_clients, Code::ManifestUnknown, reference)
     }
 }
 
@@ -193,29 +252,6 @@ async fn stored(context: &Context, digest: Digest) -> Option<Arc<Manifest>> {
             None
         }
     }
-}
-
-async fn ask(
-    context: &Context,
-    name: Name<'_>,
-    reference: &str,
-    accept: String,
-    if_none_match: Option<String>,
-) -> Result<Response, Reply> {
-    let request = upstream::Request {
-        method: upstream::Method::Get,
-        path: format!("/v2/{name}/manifests/{reference}"),
-        repository: Some(name.as_str().to_owned()),
-        accept: Some(accept),
-        if_none_match,
-        range: None,
-    };
-    context
-        .service
-        .upstream
-        .send(&request)
-        .await
-        .map_err(|error| failed(name, reference, &error))
 }
 
 /// Receives a manifest, proves it, and keeps it.
@@ -261,16 +297,4 @@ async fn receive(
 /// Every manifest is JSON, signed (schema 1) or not; a login page or an error page is not.
 fn is_json(essence: &str) -> bool {
     essence.ends_with("json") || essence.ends_with("+prettyjws")
-}
-
-fn refused(status: u16, reference: &str) -> Reply {
-    if status != 404 {
-        tracing::warn!(reference, status, "the next hop refused a manifest");
-    }
-    Reply::of_upstream_status(status, Code::ManifestUnknown, reference)
-}
-
-fn failed(name: Name<'_>, reference: &str, error: &upstream::Error) -> Reply {
-    tracing::warn!(repository = %name, reference, %error, "a manifest could not be asked for");
-    Reply::of_upstream_error(error)
 }

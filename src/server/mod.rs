@@ -16,11 +16,13 @@ mod body;
 mod connection;
 mod context;
 mod exchange;
+mod grants;
 mod listing;
 mod manifest;
 mod open_blobs;
 mod opening;
 mod options;
+mod permit;
 mod reply;
 mod tags;
 mod tls;
@@ -33,6 +35,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 pub use accept::serve;
 pub use options::{CIPHER_SUITES, ClientAuth, Options, Tls, TlsVersion};
 
+use crate::access::Access;
 use crate::fill::Fills;
 use crate::metrics::Metrics;
 use crate::rt::Notify;
@@ -49,6 +52,7 @@ pub struct Service {
     store: Arc<Store>,
     fills: Arc<Fills>,
     upstream: Arc<Upstream>,
+    access: Arc<Access>,
     metrics: Metrics,
     tags: Tags,
     opening: Opening,
@@ -68,6 +72,8 @@ pub struct Parts {
     pub fills: Arc<Fills>,
     /// The next hops.
     pub upstream: Arc<Upstream>,
+    /// Who may have what.
+    pub access: Arc<Access>,
     /// The counters, one for each core.
     pub metrics: Metrics,
     /// Most blobs that one core keeps open.
@@ -90,6 +96,7 @@ impl Service {
             store: parts.store,
             fills: parts.fills,
             upstream: parts.upstream,
+            access: parts.access,
             metrics: parts.metrics,
             tags: Tags::default(),
             opening: Opening::new()?,

@@ -3,11 +3,12 @@
 use serde_json::Value;
 
 use super::exchange::{Exchange, Terms};
+use crate::access::Denial;
 use crate::fill::Failure;
 use crate::http::Framing;
 use crate::metrics::CacheUse;
 use crate::registry::{Code, error};
-use crate::upstream;
+use crate::upstream::{self, Refusal};
 
 /// A response status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,10 +113,12 @@ impl Reply {
     }
 
     /// What a fill's failure is to a client whose response has not begun.
-    pub(super) fn of_failure(failure: &Failure, subject: &str) -> Self {
+    ///
+    /// - `is_clients`: whether the client's own right was asked for.
+    pub(super) fn of_failure(failure: &Failure, is_clients: bool, subject: &str) -> Self {
         match failure {
-            Failure::Refused(status) => {
-                Self::of_upstream_status(*status, Code::BlobUnknown, subject)
+            Failure::Refused(refusal) => {
+                Self::of_refusal(refusal, is_clients, Code::BlobUnknown, subject)
             }
             Failure::Upstream(error) => Self::of_upstream_error(error),
             Failure::Corrupt(_) => Self::error(
@@ -128,19 +131,64 @@ impl Reply {
         }
     }
 
-    /// What a next hop's status other than 200 is to the client; `unknown` says what a 404 is about.
-    pub(super) fn of_upstream_status(status: u16, unknown: Code, subject: &str) -> Self {
-        match status {
+    /// What a next hop's answer other than 200 is to the client; `unknown` says what a 404 is about.
+    ///
+    /// - `is_clients`: whether the client's own right was asked for.
+    pub(super) fn of_refusal(
+        refusal: &Refusal,
+        is_clients: bool,
+        unknown: Code,
+        subject: &str,
+    ) -> Self {
+        match refusal.status {
             404 => Self::unknown(unknown, subject),
+            401 if is_clients && !refusal.challenges.is_empty() => {
+                let reply = Self::error(Code::Unauthorized, "the upstream registry wants a login");
+                let challenges = refusal.challenges.iter();
+                challenges.fold(reply, |reply, challenge| {
+                    reply.with("WWW-Authenticate", challenge)
+                })
+            }
+            401 | 403 if is_clients => {
+                Self::error(Code::Denied, "the upstream registry refuses this")
+            }
             // 401 would make the client log in at the cache, which holds no accounts.
             401 | 403 => Self::error(Code::Denied, "the upstream registry refuses this cache"),
             // 429 would be taken for the cache's own, and send the client to the upstream.
             429 => Self::error(Code::Unavailable, "the upstream registry asks to slow down"),
-            _ => Self::error(
+            status => Self::error(
                 Code::BadGateway,
                 &format!("the upstream registry answered {status}"),
             ),
         }
+    }
+
+    /// What somebody is told who may not have what they ask for.
+    pub(super) fn of_denial(denial: &Denial, unknown: Code, subject: &str) -> Self {
+        match denial {
+            // The reason is in the log. 401 would send clients to a login that is not here.
+            Denial::Signature(_) => Self::error(Code::Denied, Code::Denied.record().message),
+            Denial::Unsigned => {
+                let message = "only signed URLs are served here: pull from the origin registry";
+                Self::error(Code::Denied, message)
+            }
+            Denial::LogIn(challenge) => Self::error(Code::Unauthorized, "authentication required")
+                .with("WWW-Authenticate", &**challenge),
+            Denial::Malformed => Self::error(Code::RequestInvalid, "malformed Authorization"),
+            Denial::Refused {
+                refusal,
+                is_clients,
+            } => Self::of_refusal(refusal, *is_clients, unknown, subject),
+            Denial::Upstream(error) => Self::of_upstream_error(error),
+            Denial::Busy => {
+                Self::error(Code::Unavailable, "too many log in at once").with("Retry-After", "1")
+            }
+        }
+    }
+
+    /// A set of public keys.
+    pub(super) fn keys(keys: Vec<u8>) -> Self {
+        Self::new(Status::OK, "application/jwk-set+json", keys).with("Cache-Control", "max-age=300")
     }
 
     /// What an upstream that gave no answer is to the client. The log has the particulars.

@@ -41,6 +41,10 @@ impl Layout {
         self.root.join("partial")
     }
 
+    pub(super) fn links(&self) -> PathBuf {
+        self.root.join("links")
+    }
+
     fn tree(&self, kind: Kind, algorithm: Algorithm) -> PathBuf {
         self.root.join(kind.folder()).join(algorithm.name())
     }

@@ -33,6 +33,15 @@ struct Memory {
     bytes: usize,
 }
 
+/// What came of looking for a manifest.
+#[derive(Debug)]
+pub(super) enum Loaded {
+    Here(Arc<Manifest>),
+    Absent,
+    /// It was there, damaged.
+    Deleted,
+}
+
 /// The manifests of one store.
 #[derive(Debug, Default)]
 pub(super) struct Manifests {
@@ -44,28 +53,24 @@ impl Manifests {
         self.memory.read().by_digest.get(digest).cloned()
     }
 
-    pub(super) fn load(
-        &self,
-        layout: &Layout,
-        digest: &Digest,
-    ) -> io::Result<Option<Arc<Manifest>>> {
+    pub(super) fn load(&self, layout: &Layout, digest: &Digest) -> io::Result<Loaded> {
         if let Some(manifest) = self.in_memory(digest) {
-            return Ok(Some(manifest));
+            return Ok(Loaded::Here(manifest));
         }
         let path = layout.path(Kind::Manifest, digest);
         let content = match fs::read(&path) {
             Ok(content) => content,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Loaded::Absent),
             Err(error) => return Err(super::about(&path, &error)),
         };
         let Some(manifest) = decode(&content).filter(|m| is_proved(digest, m)) else {
             tracing::warn!(%digest, "a stored manifest was damaged; dropped");
             fs::remove_file(&path)?;
-            return Ok(None);
+            return Ok(Loaded::Deleted);
         };
         let manifest = Arc::new(manifest);
         self.remember(digest, &manifest);
-        Ok(Some(manifest))
+        Ok(Loaded::Here(manifest))
     }
 
     pub(super) fn keep(

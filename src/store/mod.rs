@@ -5,10 +5,11 @@
 //! <root>/manifests/<algorithm>/<2 hex>/<hex>   manifests: a line with the media type, then the bytes
 //! <root>/partial/                              unfinished fills, where O_TMPFILE is missing
 //! <root>/checkpoint                            its mtime: what is older is on the medium
+//! <root>/links                                 which repositories have which digests: see `links`
 //! ```
 //!
 //! The file system is the truth; the index in memory is made from it at start. Everything here may
-//! block and belongs on helper threads, except [`Store::lookup`].
+//! block and belongs on helper threads, except [`Store::lookup`], [`Store::is_linked`] and [`Store::link`].
 //!
 //! Invariants
 //! - A name under `blobs` exists only for a blob whose digest was equal when it was written.
@@ -18,6 +19,7 @@
 mod checkpoint;
 mod index;
 mod layout;
+mod links;
 mod manifest;
 mod options;
 mod partial;
@@ -38,7 +40,8 @@ use crate::digest::{Algorithm, Digest, Hasher};
 use checkpoint::Checkpoint;
 use index::Index;
 use layout::{Kind, Layout};
-use manifest::Manifests;
+use links::Links;
+use manifest::{Loaded, Manifests};
 use publish::Publish;
 
 /// How often committed blobs are forced to the medium, and with them the checkpoint.
@@ -50,6 +53,7 @@ pub struct Store {
     layout: Layout,
     index: Index,
     manifests: Manifests,
+    links: Links,
     publish: Publish,
     checkpoint: Checkpoint,
     blob_ttl: Option<Duration>,
@@ -80,16 +84,19 @@ impl Store {
             .map_err(|error| about(&options.root, &error))?;
         let checkpoint = Checkpoint::read(layout.root())?;
         let publish = Publish::probe(&layout)?;
-        let store = Self {
-            index: Index::default(),
+        let index = scan(&layout, &checkpoint)?;
+        let links = Links::open(layout.links(), |digest| {
+            index.lookup(digest).is_some() || layout.path(Kind::Manifest, digest).exists()
+        })?;
+        Ok(Self {
+            index,
             manifests: Manifests::default(),
+            links,
             publish,
             checkpoint,
             blob_ttl: options.blob_ttl,
             layout,
-        };
-        store.scan()?;
-        Ok(store)
+        })
     }
 
     /// Returns how blobs are published here, for the start-up log.
@@ -132,6 +139,7 @@ impl Store {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.index.remove(digest);
+                self.links.unlink(digest);
                 return Ok(None);
             }
             Err(error) => return Err(about(&path, &error)),
@@ -161,9 +169,25 @@ impl Store {
         Ok(sound)
     }
 
-    /// Drops a blob from index and disk. Responses that are sending it go on.
+    /// Remembers that the origin has confirmed that `repository` has `digest`, a blob or a manifest.
+    ///
+    /// Never waits for the disk: the link is written at the next [`Store::checkpoint`]. It goes with the blob
+    /// or manifest that it is to. A text that is no repository's name is not remembered.
+    pub fn link(&self, repository: &str, digest: &Digest) {
+        self.links.link(repository, digest);
+    }
+
+    /// Says whether the origin is known to have confirmed that `repository` has `digest`, which says nothing
+    /// of whether the digest is stored. Costs two read locks of shards; never blocks on disk.
+    #[must_use]
+    pub fn is_linked(&self, repository: &str, digest: &Digest) -> bool {
+        self.links.is_linked(repository, digest)
+    }
+
+    /// Drops a blob from index and disk, and every link to it. Responses that are sending it go on.
     pub fn discard(&self, digest: &Digest) {
         self.index.remove(digest);
+        self.links.unlink(digest);
         let path = self.layout.path(Kind::Blob, digest);
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -204,9 +228,16 @@ impl Store {
     /// Returns a manifest that is here, its digest proved when it was read.
     ///
     /// # Errors
-    /// The disk's. A damaged one is deleted and absent.
+    /// The disk's. A damaged one is deleted and absent, and so are the links to it.
     pub fn manifest(&self, digest: &Digest) -> io::Result<Option<Arc<Manifest>>> {
-        self.manifests.load(&self.layout, digest)
+        match self.manifests.load(&self.layout, digest)? {
+            Loaded::Here(manifest) => Ok(Some(manifest)),
+            Loaded::Absent => Ok(None),
+            Loaded::Deleted => {
+                self.links.unlink(digest);
+                Ok(None)
+            }
+        }
     }
 
     /// Returns a manifest if it is in memory. Never blocks on disk.
@@ -246,14 +277,19 @@ impl Store {
         Some((ttl / 4).clamp(Duration::from_millis(200), Duration::from_secs(15)))
     }
 
-    /// Forces what was committed to the medium, and remembers that it is there.
+    /// Forces what was committed and linked to the medium, and remembers that it is there.
     ///
     /// # Errors
-    /// The disk's; what may have been lost by it is deleted, to be filled anew.
+    /// The disk's; what may have been lost by it is deleted, to be filled anew. Links that cannot be written
+    /// are no error: they stay in memory and are tried again.
     pub fn checkpoint(&self) -> io::Result<()> {
+        if self.links.flush() {
+            self.checkpoint.note();
+        }
         self.checkpoint
             .advance(self.layout.root())
             .map_err(|(error, suspects)| {
+                self.links.doubt();
                 suspects.iter().for_each(|digest| self.discard(digest));
                 let blobs = suspects.len();
                 io::Error::new(
@@ -268,14 +304,17 @@ impl Store {
     pub fn checkpoint_every(&self) -> Duration {
         CHECKPOINT_EVERY
     }
+}
 
-    fn scan(&self) -> io::Result<()> {
-        self.layout.clear_partials()?;
-        self.layout.scan(Kind::Blob, |digest, metadata| {
-            let entry = Entry::found(metadata, self.checkpoint.covers(metadata));
-            self.index.insert(&digest, entry);
-        })
-    }
+/// Returns the index of the blobs that are there, and deletes what unfinished fills have left.
+fn scan(layout: &Layout, checkpoint: &Checkpoint) -> io::Result<Index> {
+    let index = Index::default();
+    layout.clear_partials()?;
+    layout.scan(Kind::Blob, |digest, metadata| {
+        let entry = Entry::found(metadata, checkpoint.covers(metadata));
+        index.insert(&digest, entry);
+    })?;
+    Ok(index)
 }
 
 /// Hashes a whole file, 256 KiB at a time.

@@ -231,3 +231,95 @@ fn a_new_fill_replaces_a_damaged_file_that_could_not_be_deleted() {
     assert_eq!(put(&store, b"layer"), digest);
     assert_eq!(content(&store, &digest).unwrap(), b"layer");
 }
+
+#[test]
+fn links_go_with_their_blob_and_do_not_come_back_with_it() {
+    let root = tempfile::tempdir().unwrap();
+    let store = open(root.path());
+    let (kept, gone) = (put(&store, b"kept"), put(&store, b"gone"));
+    store.link("a", &kept);
+    store.link("a", &gone);
+    store.checkpoint().unwrap();
+    store.discard(&gone);
+    assert!(!store.is_linked("a", &gone));
+    put(&store, b"gone");
+    store.link("b", &gone);
+    store.checkpoint().unwrap();
+    drop(store);
+    let store = open(root.path());
+    assert!(store.is_linked("a", &kept));
+    assert!(store.is_linked("b", &gone));
+    assert!(!store.is_linked("a", &gone));
+}
+
+#[test]
+fn links_to_blobs_that_expire_vanish_or_are_damaged_go() {
+    let root = tempfile::tempdir().unwrap();
+    let options = Options {
+        root: root.path().to_owned(),
+        blob_ttl: Some(Duration::from_secs(3600)),
+    };
+    let store = Store::open(&options).unwrap();
+    let (stale, gone, short) = (
+        put(&store, b"stale"),
+        put(&store, b"gone"),
+        put(&store, b"short"),
+    );
+    for digest in [&stale, &gone, &short] {
+        store.link("a", digest);
+    }
+    std::fs::remove_file(store.layout.path(Kind::Blob, &gone)).unwrap();
+    std::fs::write(store.layout.path(Kind::Blob, &short), b"sho").unwrap();
+    assert_eq!(content(&store, &gone), None);
+    assert_eq!(content(&store, &short), None);
+    assert!(store.is_linked("a", &stale));
+    store.expire(SystemTime::now() + Duration::from_secs(7200));
+    for digest in [&stale, &gone, &short] {
+        assert!(!store.is_linked("a", digest), "{digest}");
+    }
+}
+
+#[test]
+fn a_link_to_a_manifest_lives_as_long_as_the_manifest() {
+    let root = tempfile::tempdir().unwrap();
+    let store = open(root.path());
+    let manifest = Arc::new(Manifest {
+        media_type: "application/x+json".to_owned(),
+        bytes: b"{}".to_vec(),
+    });
+    let digest = Digest::of(Algorithm::Sha256, &manifest.bytes);
+    store.keep_manifest(&digest, &manifest).unwrap();
+    store.link("a", &digest);
+    store.link("a", &Digest::of(Algorithm::Sha256, b"never stored"));
+    store.checkpoint().unwrap();
+    drop(store);
+    let store = open(root.path());
+    assert!(store.is_linked("a", &digest));
+    assert!(!store.is_linked("a", &Digest::of(Algorithm::Sha256, b"never stored")));
+    std::fs::write(store.layout.path(Kind::Manifest, &digest), b"damaged").unwrap();
+    assert_eq!(store.manifest(&digest).unwrap(), None);
+    assert!(!store.is_linked("a", &digest));
+}
+
+#[test]
+fn links_alone_move_the_checkpoint_and_are_written_anew_after_a_failed_sync() {
+    let root = tempfile::tempdir().unwrap();
+    let store = open(root.path());
+    let safe = put(&store, b"safe");
+    store.checkpoint().unwrap();
+    std::fs::remove_file(root.path().join("checkpoint")).unwrap();
+    store.link("a", &safe);
+    store.checkpoint().unwrap();
+    assert!(root.path().join("checkpoint").exists(), "a link is synced");
+    let log = root.path().join("links");
+    let text = std::fs::read_to_string(&log).unwrap();
+    let young = put(&store, b"young");
+    store.link("a", &young);
+    let next = root.path().join("checkpoint.next");
+    std::fs::create_dir(&next).unwrap();
+    assert!(store.checkpoint().is_err());
+    assert!(!store.is_linked("a", &young), "the blob was taken back");
+    std::fs::remove_dir(&next).unwrap();
+    store.checkpoint().unwrap();
+    assert_eq!(std::fs::read_to_string(&log).unwrap(), text);
+}

@@ -15,6 +15,7 @@
 //! - A connection is used again only if the last body on it ended exactly.
 //! - `Ok(0)` of [`Response::read`] is the end as framed; a cut never passes for it.
 
+mod authority;
 mod authorization;
 mod authorize;
 mod connection;
@@ -22,12 +23,14 @@ mod error;
 mod exchange;
 mod head;
 mod idle;
+mod keys;
 mod names;
 mod options;
 mod place;
 mod race;
 mod realm;
 mod redirect;
+mod refusal;
 mod request;
 mod response;
 mod token;
@@ -40,11 +43,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+pub use authority::Authority;
 pub use error::{Error, Phase};
 pub use options::{ClientCertificate, Credentials, Hop, Options};
+pub use refusal::Refusal;
 pub use request::{Method, Request};
 pub use response::Response;
 pub use trust::SetupError;
+
+use url::Url;
 
 use authorization::Authorization;
 use authorize::Keyring;
@@ -152,12 +159,21 @@ impl Upstream {
     /// Asks one hop, and once more if its challenge can be answered.
     async fn ask(&self, index: usize, request: &Request) -> Result<Response, Error> {
         let hop = &self.hops[index];
+        match &request.authority {
+            Authority::Nobody => return self.follow(&hop.url, request, None).await,
+            Authority::Client(value) => {
+                let own = Authorization::of_client(value)
+                    .ok_or(Error::Request("a field value with control characters"))?;
+                return self.follow(&hop.url, request, Some(&own)).await;
+            }
+            Authority::Cache | Authority::Signed(_) => {}
+        }
         let scope = request.scope();
         let purpose = Purpose { hop: index, scope };
         let known = self.keyring.find(&purpose, hop);
-        let (response, is_own) = self.follow(hop, request, known.as_ref()).await?;
+        let response = self.follow(&hop.url, request, known.as_ref()).await?;
         // Whoever a redirect leads to has no claim to what the hop was trusted with.
-        if response.status() != 401 || !is_own {
+        if response.status() != 401 || !response.is_own() {
             return Ok(response);
         }
         if let Some(known) = &known {
@@ -168,29 +184,28 @@ impl Upstream {
             return Ok(response);
         };
         response.discard().await;
-        let (response, is_own) = self.follow(hop, request, Some(&answer)).await?;
-        if response.status() == 401 && is_own {
+        let response = self.follow(&hop.url, request, Some(&answer)).await?;
+        if response.status() == 401 && response.is_own() {
             self.keyring.forget(&purpose, &answer);
         }
         Ok(response)
     }
 
-    /// Sends the request and follows redirects; returns the answer and whether the hop's own scheme,
-    /// host and port gave it.
+    /// Sends the request to `base` and follows redirects.
     async fn follow(
         &self,
-        hop: &Hop,
+        base: &Url,
         request: &Request,
         authorization: Option<&Authorization>,
-    ) -> Result<(Response, bool), Error> {
-        let mut url = request.address(&hop.url)?;
+    ) -> Result<Response, Error> {
+        let mut url = request.address(base)?;
         let mut is_own = true;
         let is_head = request.method == Method::Head;
         for _ in 0..=REDIRECTS_MAX {
             let head = request.head(&url, authorization.filter(|_| is_own));
             let response = self.exchanger.exchange(&url, &head, is_head).await?;
             if !redirect::is_redirect(response.status()) {
-                return Ok((response.of_hop(authority(&hop.url)), is_own));
+                return Ok(response.of_hop(authority(base), is_own));
             }
             let next = redirect::target(&url, response.field("location"));
             let next = next.map_err(|why| refused(&url, why))?;
@@ -199,11 +214,11 @@ impl Upstream {
             response.discard().await;
             url = next;
         }
-        Err(refused(&hop.url, "too many in a row"))
+        Err(refused(base, "too many in a row"))
     }
 }
 
-fn refused(url: &url::Url, why: &'static str) -> Error {
+fn refused(url: &Url, why: &'static str) -> Error {
     let host = authority(url).to_owned();
     Error::Redirect { host, why }
 }

@@ -2,6 +2,7 @@
 
 use url::{Position, Url};
 
+use super::authority::Authority;
 use super::authorization::Authorization;
 use super::error::Error;
 use super::place::authority;
@@ -25,6 +26,8 @@ pub struct Request {
     pub path: String,
     /// The repository that a token is asked for, if it comes to that.
     pub repository: Option<String>,
+    /// In whose name.
+    pub authority: Authority,
     /// Value of `Accept`; anything where not given.
     pub accept: Option<String>,
     /// Value of `If-None-Match`.
@@ -34,13 +37,14 @@ pub struct Request {
 }
 
 impl Request {
-    /// Returns a GET of `path` without any conditions.
+    /// Returns a GET of `path` in the cache's own name, without any conditions.
     #[must_use]
     pub const fn get(path: String) -> Self {
         Self {
             method: Method::Get,
             path,
             repository: None,
+            authority: Authority::Cache,
             accept: None,
             if_none_match: None,
             range: None,
@@ -68,12 +72,15 @@ impl Request {
             return Err(Error::Request("not a path"));
         }
         let prefix = base.as_str().trim_end_matches('/');
-        let url = Url::parse(&format!("{prefix}{}", self.path))
+        let mut url = Url::parse(&format!("{prefix}{}", self.path))
             .map_err(|_| Error::Request("not a path"))?;
         let path = self.path.split('?').next().unwrap_or_default();
         // Parsing takes out dot segments, in all their spellings.
         if !url.path().ends_with(path) {
             return Err(Error::Request("a path with dot segments"));
+        }
+        if let Some(token) = self.authority.token() {
+            url.query_pairs_mut().append_pair("token", token.expose());
         }
         Ok(url)
     }
@@ -116,6 +123,7 @@ impl Request {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::Secret;
 
     #[test]
     fn a_head_says_what_was_asked() {
@@ -137,6 +145,23 @@ mod tests {
                  Accept-Encoding: identity\r\nIf-None-Match: \"x\"\r\nRange: bytes=5-\r\n\r\n"
             )
         );
+    }
+
+    #[test]
+    fn a_signed_request_carries_its_token_to_the_next_hop_and_nothing_else_does() {
+        let base = Url::parse("http://h.example/base").unwrap();
+        let token = Secret::new("a.b-_.c&x=y");
+        for (authority, query) in [
+            (Authority::Cache, None),
+            (Authority::Client(token.clone()), None),
+            (Authority::Signed(token), Some("token=a.b-_.c%26x%3Dy")),
+        ] {
+            let request = Request {
+                authority,
+                ..Request::get("/v2/a/blobs/x".to_owned())
+            };
+            assert_eq!(request.address(&base).unwrap().query(), query);
+        }
     }
 
     #[test]

@@ -39,6 +39,7 @@ enum Body {
 pub struct Response {
     host: String,
     hop: String,
+    is_own: bool,
     status: u16,
     fields: Vec<(String, String)>,
     length: Option<u64>,
@@ -70,6 +71,7 @@ impl Response {
         };
         let mut this = Self {
             hop: host.clone(),
+            is_own: true,
             host,
             status: head.status,
             fields: head.fields,
@@ -87,10 +89,23 @@ impl Response {
         this
     }
 
-    /// Says which hop the request was sent to, which need not be who answered.
-    pub(super) fn of_hop(mut self, hop: &str) -> Self {
+    /// Says which hop the request was sent to, and whether its own scheme, host and port answered.
+    pub(super) fn of_hop(mut self, hop: &str, is_own: bool) -> Self {
         hop.clone_into(&mut self.hop);
+        self.is_own = is_own;
         self
+    }
+
+    /// Says whether the hop itself answered, and not whoever it redirects to.
+    pub(super) const fn is_own(&self) -> bool {
+        self.is_own
+    }
+
+    /// Returns the challenges of a 401, to be passed on; none of whoever the hop redirects to, who has
+    /// no claim to a client's credentials.
+    pub(super) fn challenges(&self) -> Vec<String> {
+        let lines = self.values("www-authenticate").filter(|_| self.is_own);
+        lines.map(ToOwned::to_owned).collect()
     }
 
     /// Returns the status, 200 to 599.

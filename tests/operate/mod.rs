@@ -138,3 +138,29 @@ fn a_taken_address_is_an_error_and_not_a_silent_wait() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(said.contains(&rig.transship.admin.to_string()), "{said}");
 }
+
+#[test]
+fn the_log_says_at_start_who_may_pull() {
+    // Who reads nothing else should see that everything is served unchecked.
+    for (access, told) in [
+        ("", "each client's own rights, asked at the origin"),
+        (
+            "transship: {access: {public: true}}\n",
+            "everything, unchecked (transship.access.public)",
+        ),
+        (
+            "transship: {access: {shared: true}}\n",
+            "what the cache's own credentials may pull",
+        ),
+    ] {
+        let transship = Transship::options()
+            .config(format!("version: 0.1\n{access}"))
+            .start();
+        let log = transship.process.log();
+        assert!(
+            log.lines()
+                .any(|line| line.contains("who may pull") && line.contains(told)),
+            "{log}"
+        );
+    }
+}

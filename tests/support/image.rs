@@ -79,9 +79,17 @@ impl Image {
 
     /// Pushes it with skopeo as `HOST/test/image:latest`.
     pub fn push(&self, host: &str) {
+        self.push_as(host, "");
+    }
+
+    /// Pushes it as `user:password`, or as nobody.
+    pub fn push_as(&self, host: &str, user: &str) {
         let mut command: Command = skopeo();
+        command.args(["copy", "--dest-tls-verify=false"]);
+        if !user.is_empty() {
+            command.args(["--dest-creds", user]);
+        }
         run(command
-            .args(["copy", "--dest-tls-verify=false"])
             .arg(format!("oci:{}:latest", self.dir.path().display()))
             .arg(format!("docker://{host}/test/image:latest")));
     }

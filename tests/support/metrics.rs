@@ -7,6 +7,8 @@ use super::client;
 /// One reading of all samples.
 pub struct Metrics {
     samples: Vec<Sample>,
+    /// As it came.
+    pub text: String,
 }
 
 struct Sample {
@@ -29,6 +31,7 @@ impl Metrics {
                 .filter(|line| !line.trim().is_empty())
                 .map(sample)
                 .collect(),
+            text: text.to_owned(),
         }
     }
 

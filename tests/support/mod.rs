@@ -8,6 +8,8 @@ pub mod origin;
 pub mod process;
 pub mod pull;
 pub mod registry;
+pub mod signer;
+pub mod token_server;
 pub mod transship;
 
 pub use blob::{Blob, assert_same};
@@ -15,6 +17,7 @@ pub use client::{Client, Reply};
 pub use origin::{Gate, Origin, Plan, Tls};
 pub use process::{PATIENCE, until};
 pub use registry::DockerRegistry;
+pub use signer::Signer;
 pub use transship::Transship;
 
 /// A scripted origin and a transship before it.

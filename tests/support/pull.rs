@@ -6,7 +6,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use super::process::{Process, run, until};
+use super::process::{Process, output, run, until};
 
 /// skopeo without the credentials and settings of whoever runs the tests.
 pub fn skopeo() -> Command {
@@ -45,16 +45,37 @@ impl Podman {
 
     /// Pulls `registry.example/test/image:latest` and returns the digest that podman gives it.
     pub fn pull(&self) -> String {
-        let name = "registry.example/test/image:latest";
+        let pulled = self.pull_with("registry.example/test/image:latest", &[]);
+        pulled.unwrap_or_else(|said| panic!("podman: {said}"))
+    }
+
+    /// Pulls `name` over plain HTTP as `user:password`, or as nobody; returns its digest.
+    ///
+    /// # Errors
+    /// What podman said.
+    pub fn pull_as(&self, name: &str, user: &str) -> Result<String, String> {
+        let mut options = vec!["--tls-verify=false"];
+        if !user.is_empty() {
+            options.extend(["--creds", user]);
+        }
+        self.pull_with(name, &options)
+    }
+
+    /// Pulls `name` with these options besides.
+    ///
+    /// # Errors
+    /// What podman said.
+    pub fn pull_with(&self, name: &str, options: &[&str]) -> Result<String, String> {
         let policy = self.dir.path().join("policy.json");
         let mut pull = self.command();
-        run(pull
-            .args(["pull", "--quiet", "--signature-policy"])
-            .arg(policy)
-            .arg(name));
+        pull.args(["pull", "--quiet", "--signature-policy"]);
+        let pulled = output(pull.arg(policy).args(options).arg(name));
+        if !pulled.status.success() {
+            return Err(String::from_utf8_lossy(&pulled.stderr).into_owned());
+        }
         let mut inspect = self.command();
         let digest = run(inspect.args(["image", "inspect", "--format", "{{.Digest}}", name]));
-        digest.trim().to_owned()
+        Ok(digest.trim().to_owned())
     }
 
     fn command(&self) -> Command {

@@ -27,7 +27,8 @@ impl DockerRegistry {
         Self::start_with(&format!("proxy:\n  remoteurl: {remote}\n"))
     }
 
-    fn start_with(more: &str) -> Self {
+    /// - `more`: sections of its configuration.
+    pub fn start_with(more: &str) -> Self {
         let dir = TempDir::new().unwrap();
         let root = dir.path().join("registry");
         // The registry cannot be asked for a free port: one is looked up, and lost to another

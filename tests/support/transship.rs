@@ -176,6 +176,16 @@ impl Transship {
         self.process.exit()
     }
 
+    /// Stops it in order, and hands out its storage.
+    pub fn stop(mut self) -> Killed {
+        self.process.signal(Signal::TERM);
+        assert!(self.process.exit().success());
+        Killed {
+            storage: self.storage.clone(),
+            _dir: self.dir,
+        }
+    }
+
     /// Kills it as a power cut would end it, and hands out its storage.
     pub fn kill(mut self) -> Killed {
         self.process.kill();
@@ -186,7 +196,7 @@ impl Transship {
     }
 }
 
-/// What a killed transship left behind.
+/// What a transship left behind.
 pub struct Killed {
     pub storage: PathBuf,
     _dir: TempDir,

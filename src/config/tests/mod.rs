@@ -1,5 +1,6 @@
 //! What configurations mean, and what is said about those that do not hold.
 
+mod access;
 mod overrides;
 mod refusals;
 mod upstreams;

@@ -111,6 +111,7 @@ fn lists_are_replaced_whole_or_by_number_from_the_environment() {
 #[test]
 fn a_parent_in_the_environment_comes_before_its_children() {
     let env = [
+        ("REGISTRY_HTTP_ADDR", "127.0.0.1:5000"),
         ("REGISTRY_PROXY_USERNAME", "u"),
         ("REGISTRY_PROXY_PASSWORD", "{not: yaml"),
         (

@@ -29,16 +29,12 @@ const REFUSED: &[(&str, &str)] = &[
         "redis: {addr: 'redis:6379', password: hunter2}",
         "remove the section",
     ),
+    ("auth: {silly:}", "use auth.htpasswd or auth.token"),
+    ("auth: silly", "use auth.htpasswd or auth.token"),
     (
-        "auth: {htpasswd: {realm: r, path: /p}}",
-        "does not authenticate clients yet",
+        "auth: {ldap: {password: hunter2}}",
+        "no such authentication here: use auth.htpasswd or auth.token",
     ),
-    (
-        "auth: {token: {realm: hunter2}}",
-        "does not authenticate clients yet",
-    ),
-    ("auth: {silly:}", "does not authenticate clients yet"),
-    ("auth: silly", "does not authenticate clients yet"),
     (
         "http: {net: unix}",
         "\"unix\" is not supported: clients are served over TCP",

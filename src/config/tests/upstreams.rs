@@ -146,7 +146,7 @@ fn an_upstream_that_is_no_registry_url_is_refused() {
 #[test]
 fn the_proxy_section_names_an_upstream_and_its_account() {
     let effective = loaded(
-        "version: 0.1\nproxy: {remoteurl: https://r.example, username: u, password: 0123, ttl: 168h}\n",
+        "version: 0.1\nhttp: {addr: 'localhost:80'}\nproxy: {remoteurl: https://r.example, username: u, password: 0123, ttl: 168h}\n",
     );
     let hop = &effective.settings.upstream.hops[0];
     assert_eq!(hop.url.as_str(), "https://r.example/");
@@ -175,8 +175,9 @@ fn the_proxy_section_names_an_upstream_and_its_account() {
         ));
         assert!(said.contains("give proxy."), "{said}");
     }
-    let clear =
-        loaded("version: 0.1\nproxy: {remoteurl: http://r.example, username: u, password: p}\n");
+    let clear = loaded(
+        "version: 0.1\nhttp: {addr: 'localhost:80'}\nproxy: {remoteurl: http://r.example, username: u, password: p}\n",
+    );
     assert!(warnings(&clear)[0].contains("unencrypted"));
     let alone = loaded("version: 0.1\nproxy: {ttl: 1h}\n");
     assert!(warnings(&alone)[0].contains("without proxy.remoteurl"));

@@ -8,6 +8,7 @@
 mod gate;
 mod plan;
 mod reply;
+mod rights;
 mod wire;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -20,6 +21,7 @@ pub use plan::Plan;
 pub use wire::Tls;
 
 use super::blob::Blob;
+use rights::Rights;
 
 /// The media type of the manifests it holds.
 pub const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -64,6 +66,10 @@ struct Content {
     /// When set, the API wants a token from this realm.
     realm: Option<String>,
     tokens: HashSet<String>,
+    rights: Rights,
+    overload: Option<u16>,
+    /// Repositories of a blob that not every one has.
+    homes: HashMap<String, HashSet<String>>,
 }
 
 impl Origin {
@@ -102,6 +108,38 @@ impl Origin {
     pub fn hold(&self, blob: &Blob) {
         let mut content = self.shared.content.lock().unwrap();
         content.blobs.insert(blob.digest.clone(), blob.clone());
+    }
+
+    /// Holds this blob in these repositories and in no other.
+    pub fn hold_in(&self, repositories: &[&str], blob: &Blob) {
+        self.hold(blob);
+        let mut content = self.shared.content.lock().unwrap();
+        let homes = repositories.iter().map(ToString::to_string).collect();
+        content.homes.insert(blob.digest.clone(), homes);
+    }
+
+    /// Lets whoever shows this `Authorization` pull from the repository; the empty one lets anybody.
+    /// From the first grant on nobody may pull without one.
+    pub fn grant(&self, repository: &str, authorization: &str) {
+        let mut content = self.shared.content.lock().unwrap();
+        content.rights.grant(repository, authorization);
+    }
+
+    /// Takes a right back.
+    pub fn revoke(&self, repository: &str, authorization: &str) {
+        let mut content = self.shared.content.lock().unwrap();
+        content.rights.revoke(repository, authorization);
+    }
+
+    /// Answers everything with this status from here on, or again as it should.
+    pub fn overload(&self, status: Option<u16>) {
+        self.shared.content.lock().unwrap().overload = status;
+    }
+
+    /// Says this to those who are not logged in.
+    pub fn challenge(&self, challenge: &str) {
+        let mut content = self.shared.content.lock().unwrap();
+        challenge.clone_into(&mut content.rights.challenge);
     }
 
     /// Makes a blob from a seed and holds it.

@@ -4,6 +4,7 @@ use std::io;
 use std::net::TcpStream;
 
 use super::plan::{End, Length};
+use super::rights::{Rights, Verdict};
 use super::wire::Wire;
 use super::{Content, MANIFEST, Plan, Seen, Shared, Tls};
 use crate::support::blob::Blob;
@@ -62,6 +63,9 @@ fn read(wire: &mut Wire) -> Option<Seen> {
 
 fn answer(content: &mut Content, request: &Seen) -> (Answer, Plan) {
     let path = request.path();
+    if let Some(status) = content.overload {
+        return (Answer::error(status, "UNAVAILABLE"), Plan::whole());
+    }
     if path == "/token" {
         return (token(content), Plan::whole());
     }
@@ -71,6 +75,12 @@ fn answer(content: &mut Content, request: &Seen) -> (Answer, Plan) {
     if let Some(refused) = unauthorised(content, request) {
         return (refused, Plan::whole());
     }
+    let repository = split(path).map(|(repository, ..)| repository);
+    match content.rights.judge(request, repository) {
+        Verdict::Granted => {}
+        Verdict::Unauthorised => return (content.rights.log_in(), Plan::whole()),
+        Verdict::Denied => return (Answer::error(403, "DENIED"), Plan::whole()),
+    }
     let Some((repository, kind, name)) = split(path) else {
         return match path {
             "/v2/" => (Answer::text(200, "{}"), Plan::whole()),
@@ -78,6 +88,9 @@ fn answer(content: &mut Content, request: &Seen) -> (Answer, Plan) {
         };
     };
     match kind {
+        "blobs" if content.is_homeless(repository, name) => {
+            (Answer::error(404, "BLOB_UNKNOWN"), Plan::whole())
+        }
         "blobs" => blob(content, request, name),
         "manifests" => (manifest(content, request, repository, name), Plan::whole()),
         "tags" => {
@@ -94,6 +107,23 @@ fn split(path: &str) -> Option<(&str, &str, &str)> {
     let (rest, name) = rest.rsplit_once('/')?;
     let (repository, kind) = rest.rsplit_once('/')?;
     Some((repository, kind, name))
+}
+
+impl Rights {
+    fn log_in(&self) -> Answer {
+        let mut refused = Answer::error(401, "UNAUTHORIZED");
+        let challenge = self.challenge.clone();
+        refused.fields.push(("WWW-Authenticate", challenge));
+        refused
+    }
+}
+
+impl Content {
+    /// Says whether the origin holds the blob, but not in this repository.
+    fn is_homeless(&self, repository: &str, digest: &str) -> bool {
+        let homes = self.homes.get(digest);
+        homes.is_some_and(|homes| !homes.contains(repository))
+    }
 }
 
 fn token(content: &mut Content) -> Answer {

@@ -1,0 +1,172 @@
+//! Between a request and `access`: who asks, whether they may, and what they are told if not.
+
+use super::context::Context;
+use super::grants::Credential;
+use super::reply::Reply;
+use crate::access::{Denial, Item, Kind, Lease, Shown, Visit};
+use crate::auth;
+use crate::digest::Digest;
+use crate::metrics::AccessRefusal;
+use crate::registry::{Code, Name, Route};
+
+/// Says whether this core was lately permitted to give just this.
+pub(super) fn is_granted(
+    context: &Context,
+    shown: Shown<'_>,
+    name: Name<'_>,
+    digest: &Digest,
+) -> bool {
+    let (now, _) = context.now();
+    let credential = credential(context, shown);
+    let mut grants = context.grants.borrow_mut();
+    context.service.access.is_public() || grants.find(digest, name.as_str(), credential, now)
+}
+
+/// Remembers on this core what was permitted.
+pub(super) fn grant(context: &Context, shown: Shown<'_>, item: Item<'_>, lease: Lease) {
+    if item.kind == Kind::Blob && !context.service.access.is_public() {
+        let credential = credential(context, shown);
+        let mut grants = context.grants.borrow_mut();
+        grants.insert(
+            &item.digest,
+            item.repository.as_str(),
+            credential,
+            lease.until,
+        );
+    }
+}
+
+fn credential<'a>(context: &Context, shown: Shown<'a>) -> Credential<'a> {
+    let heeds = context.service.access.heeds_authorization();
+    match shown.token {
+        Some(token) => Credential::Token(token),
+        None => Credential::of_field(shown.authorization, heeds),
+    }
+}
+
+/// Lets a request for `item` in.
+///
+/// # Errors
+/// What the client is told instead.
+pub(super) async fn admit(
+    context: &Context,
+    shown: Shown<'_>,
+    item: Item<'_>,
+) -> Result<Visit, Reply> {
+    let (now, _) = context.now();
+    let admitted = context.service.access.admit(shown, item, now).await;
+    admitted.map_err(|denial| denied(context, shown, &denial, &item))
+}
+
+/// Lets a request in that no signed URL is made for.
+///
+/// # Errors
+/// What the client is told instead.
+pub(super) async fn admit_unsigned(
+    context: &Context,
+    shown: Shown<'_>,
+    name: Option<Name<'_>>,
+) -> Result<Visit, Reply> {
+    let (now, _) = context.now();
+    let access = &context.service.access;
+    let admitted = access.admit_unsigned(shown, name, now).await;
+    admitted.map_err(|denial| refused(context, &denial, Code::NameUnknown, ""))
+}
+
+/// Finds out whether `visit` may have `item`, and remembers it.
+///
+/// # Errors
+/// What the client is told instead.
+pub(super) async fn permit(
+    context: &Context,
+    shown: Shown<'_>,
+    visit: &Visit,
+    item: Item<'_>,
+) -> Result<(), Reply> {
+    let (now, _) = context.now();
+    let access = &context.service.access;
+    match access.permit(visit, item, now, &context.counters).await {
+        Ok(lease) => {
+            grant(context, shown, item, lease);
+            Ok(())
+        }
+        Err(denial) => Err(denied(context, shown, &denial, &item)),
+    }
+}
+
+/// Takes note that the origin has just given `item` to `visit`.
+pub(super) fn confirm(context: &Context, shown: Shown<'_>, visit: &Visit, item: Item<'_>) {
+    let (now, _) = context.now();
+    let access = &context.service.access;
+    access.confirm(visit, item);
+    grant(context, shown, item, access.lease(visit, now));
+}
+
+/// Answers the base of the API: with the origin's challenge, where clients log in there.
+pub(super) async fn answer_base(context: &Context, shown: Shown<'_>) -> Reply {
+    let visit = match admit_unsigned(context, shown, None).await {
+        Ok(visit) => visit,
+        Err(reply) => return reply,
+    };
+    match context.service.access.greet(&visit).await {
+        Ok(()) => Reply::base(),
+        Err(denial) => refused(context, &denial, Code::NameUnknown, "v2"),
+    }
+}
+
+/// Answers for the keys of signed URLs.
+pub(super) async fn answer_keys(context: &Context) -> Reply {
+    match context.service.access.public_keys().await {
+        Some(keys) => Reply::keys(keys),
+        None => Reply::not_found(),
+    }
+}
+
+fn denied(context: &Context, shown: Shown<'_>, denial: &Denial, item: &Item<'_>) -> Reply {
+    let code = match item.kind {
+        Kind::Blob => Code::BlobUnknown,
+        Kind::Manifest => Code::ManifestUnknown,
+    };
+    let reply = refused(context, denial, code, &item.digest.to_string());
+    if let Denial::Signature(refusal) = denial
+        && context.may_log()
+    {
+        let (repository, digest) = (item.repository, &item.digest);
+        let key = shown.token.and_then(auth::claimed_key).unwrap_or_default();
+        tracing::info!(%repository, %digest, key, %refusal, "a signed URL was refused");
+    }
+    reply
+}
+
+/// Counts a denial, and returns what the client is told.
+fn refused(context: &Context, denial: &Denial, unknown: Code, subject: &str) -> Reply {
+    context.counters.count_access_refusal(reason(denial));
+    Reply::of_denial(denial, unknown, subject)
+}
+
+fn reason(denial: &Denial) -> AccessRefusal {
+    match denial {
+        Denial::Signature(refusal) => match refusal {
+            auth::Refusal::Malformed => AccessRefusal::TokenMalformed,
+            auth::Refusal::Algorithm => AccessRefusal::TokenAlgorithm,
+            auth::Refusal::KeyUnknown => AccessRefusal::TokenKey,
+            auth::Refusal::Signature => AccessRefusal::TokenSignature,
+            auth::Refusal::Expired => AccessRefusal::TokenExpired,
+            auth::Refusal::NotYetValid => AccessRefusal::TokenNotYetValid,
+            _ => AccessRefusal::TokenClaims,
+        },
+        Denial::Unsigned => AccessRefusal::Unsigned,
+        Denial::LogIn(_) | Denial::Malformed => AccessRefusal::LogIn,
+        Denial::Refused { .. } => AccessRefusal::Origin,
+        Denial::Upstream(_) => AccessRefusal::Away,
+        Denial::Busy => AccessRefusal::Busy,
+    }
+}
+
+/// Returns the repository that a route is about.
+pub(super) const fn repository<'a>(route: &Route<'a>) -> Option<Name<'a>> {
+    match route {
+        Route::Tags { name } | Route::Referrers { name, .. } => Some(*name),
+        _ => None,
+    }
+}

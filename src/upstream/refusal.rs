@@ -1,0 +1,29 @@
+//! An answer of a next hop that is not what was asked for.
+
+use super::response::Response;
+
+/// The next hop's word that it will not give what was asked for, as far as the asker may hear it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The status; never the one that was hoped for.
+    pub status: u16,
+    /// Values of `WWW-Authenticate`, of the hop itself and of nobody that it redirects to.
+    pub challenges: Vec<String>,
+}
+
+impl Refusal {
+    /// Says whether the next hop was not able to decide: it failed, or asks to slow down.
+    #[must_use]
+    pub const fn is_undecided(&self) -> bool {
+        self.status >= 500 || self.status == 429
+    }
+}
+
+impl From<&Response> for Refusal {
+    fn from(response: &Response) -> Self {
+        Self {
+            status: response.status(),
+            challenges: response.challenges(),
+        }
+    }
+}
