@@ -369,6 +369,61 @@ fn a_key_in_a_broken_file_is_not_printed() {
     );
 }
 
+/// Of X.509 version 1, as `openssl x509 -req` makes it without extensions.
+const VERSION_1: &str = "-----BEGIN CERTIFICATE-----
+MIIBLDCB0wIUNvLone3Ib+K7Ps2TQNVSC7c34GwwCgYIKoZIzj0EAwIwGDEWMBQG
+A1UEAwwNY2FjaGUuZXhhbXBsZTAgFw0yNjExMjExMjEyNDVaGA8yMTI2MTAyODEy
+MTI0NVowGDEWMBQGA1UEAwwNY2FjaGUuZXhhbXBsZTBZMBMGByqGSM49AgEGCCqG
+SM49AwEHA0IABL855lD7OXj/7kwdW18aOq/qhORxcvY04dNx9BnNg4ogsaQVzHba
+lcW33s3QxmJVsfAS485qKUMum5y3c10uQkIwCgYIKoZIzj0EAwIDSAAwRQIgKiO2
+N5KbZ9/+e40yNtbb/uAqhRCNop+qstfVWOAIOAQCIQDIn1vz2Fo3d34Jj5INsR3e
+vgyMlyHOx/CEVI8CN/Zo9g==
+-----END CERTIFICATE-----
+";
+
+#[test]
+fn a_certificate_of_version_1_is_told_as_what_it_is() {
+    // It used to be told that its key is not its own, which sends people looking in the wrong place.
+    let said = Machine::new().said_of("certs/cache.cert.pem", Some(VERSION_1));
+    assert!(said.contains(":6:18: http.tls.certificate: "), "{said}");
+    assert!(
+        said.contains("is of X.509 version 1, which cannot name who it is for"),
+        "{said}"
+    );
+    // An authority may be as old as it likes.
+    let machine = Machine::new();
+    machine.write("certs/dtr.cert.pem", VERSION_1);
+    machine.write("certs/dtr-ca.pem", VERSION_1);
+    machine.load(&machine.tls()).unwrap();
+}
+
+#[test]
+fn the_certificate_for_upstreams_is_looked_at_as_that_for_clients() {
+    let machine = Machine::new();
+    let ((certificate, key), (_, other)) = (certificate(2000, 4000), certificate(2000, 4000));
+    machine.write("certs/own.cert.pem", &certificate);
+    let own = |key: &str| {
+        machine.write("certs/own.key.pem", key);
+        let at = |name: &str| machine.path(name).display().to_string();
+        format!(
+            "{}transship:\n  upstream:\n    client_certificate: {}\n    client_key: {}\n",
+            machine.tls(),
+            at("certs/own.cert.pem"),
+            at("certs/own.key.pem")
+        )
+    };
+    let effective = machine.load(&own(&key)).unwrap();
+    assert!(effective.settings.upstream.client_certificate.is_some());
+    let said = machine.load(&own(&other)).unwrap_err().to_string();
+    assert!(
+        said.contains(":18:17: transship.upstream.client_key: ")
+            && said.contains(
+                "is not the key of transship.upstream.client_certificate's first certificate"
+            ),
+        "{said}"
+    );
+}
+
 #[test]
 fn a_certificate_out_of_its_time_is_a_warning() {
     let machine = Machine::new();

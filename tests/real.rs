@@ -26,3 +26,4 @@ mod protocol;
 mod runtime;
 mod selftest;
 mod support;
+mod tls;

@@ -74,6 +74,9 @@ cargo clippy --locked --all-targets -- -D warnings
 step "benches, once and small"
 cargo test --locked --bench load --bench signed
 
+step "fuzz targets: seeds, mutants, random bytes"
+TRANSSHIP_FUZZ_ROUNDS=10000 cargo test --locked --test fuzz
+
 step "tests: units, real parts, documentation"
 cargo test --locked
 

@@ -8,12 +8,13 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 use super::permissions::Who;
-use super::{Access, Denial, Item, Kind};
+use super::{Access, Denial, Item, Kind, proof};
 use crate::digest::Digest;
-use crate::limits::AWAY_TIME;
+use crate::limits::{AWAY_TIME, CHECKS_MAX};
 use crate::metrics::{CheckOutcome, Counters};
+use crate::registry::media_type;
 use crate::rt::{self, Notify};
-use crate::upstream::{Authority, Method, Request, Trail};
+use crate::upstream::{self, Authority, Method, Request, Response, Trail};
 
 /// What is being asked.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -24,6 +25,8 @@ pub(super) struct Question {
     pub(super) digest: Digest,
     /// What the request passed that wants to know: those that passed others may go round in a cycle.
     pub(super) trail: Trail,
+    /// Length of the content, where it is known: the answer has to be about that.
+    pub(super) size_bytes: Option<u64>,
 }
 
 /// One question on its way to the origin.
@@ -37,38 +40,63 @@ struct Check {
 #[derive(Debug, Default)]
 pub(super) struct Checks {
     running: Mutex<HashMap<Question, Arc<Check>>>,
-    /// The origin gave no answer at that moment.
+    /// The origin could not be reached at that moment.
     away: Mutex<Option<Instant>>,
 }
 
+/// A question's place among those on their way.
+enum Join {
+    /// Nobody asks it yet: the caller has to.
+    First(Arc<Check>),
+    Running(Arc<Check>),
+    Busy,
+}
+
 impl Checks {
-    /// Says whether the origin gave no answer a moment ago.
+    /// Says whether the origin could not be reached a moment ago.
     pub(super) fn is_away(&self) -> bool {
         let away = *self.away.lock();
         away.is_some_and(|since| since.elapsed() < AWAY_TIME)
     }
 
-    /// Takes note of whether the origin answers.
+    /// Takes note of whether the origin can be reached.
     pub(super) fn note(&self, is_away: bool) {
         *self.away.lock() = is_away.then(Instant::now);
     }
 
-    /// Takes the question's place, unless it is being asked; says whether the caller has to ask.
-    fn join(&self, question: &Question) -> (Arc<Check>, bool) {
+    fn join(&self, question: &Question) -> Join {
         let mut running = self.running.lock();
         if let Some(check) = running.get(question) {
-            return (Arc::clone(check), false);
+            return Join::Running(Arc::clone(check));
+        }
+        if running.len() >= CHECKS_MAX {
+            return Join::Busy;
         }
         let check = Arc::new(Check::default());
         running.insert(question.clone(), Arc::clone(&check));
-        (check, true)
+        Join::First(check)
     }
+}
 
-    fn finish(&self, question: &Question, check: &Check, answer: Result<(), Denial>) {
+/// The duty to answer everyone who waits; kept even if the task that asks is dropped.
+struct Asking<'a> {
+    checks: &'a Checks,
+    question: &'a Question,
+    check: &'a Check,
+}
+
+impl Asking<'_> {
+    fn answer(&self, answer: Result<(), Denial>) {
+        drop(self.check.answer.set(answer));
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
         // Off the list first: an answer is for those who waited, not for those who come later.
-        self.running.lock().remove(question);
-        drop(check.answer.set(answer));
-        check.answered.wake_all();
+        self.checks.running.lock().remove(self.question);
+        self.answer(Err(Denial::Busy));
+        self.check.answered.wake_all();
     }
 }
 
@@ -85,15 +113,23 @@ impl Access {
         authority: &Authority,
         counters: &Arc<Counters>,
     ) -> Result<(), Denial> {
-        let (check, is_first) = self.checks.join(&question);
-        if is_first {
-            let (access, check) = (Arc::clone(self), Arc::clone(&check));
-            let (authority, counters) = (authority.clone(), Arc::clone(counters));
-            rt::spawn(async move {
-                let answer = access.ask_origin(&question, authority, &counters).await;
-                access.checks.finish(&question, &check, answer);
-            });
-        }
+        let check = match self.checks.join(&question) {
+            Join::Running(check) => check,
+            Join::Busy => return Err(Denial::Busy),
+            Join::First(check) => {
+                let (access, ours) = (Arc::clone(self), Arc::clone(&check));
+                let (authority, counters) = (authority.clone(), Arc::clone(counters));
+                rt::spawn(async move {
+                    let asking = Asking {
+                        checks: &access.checks,
+                        question: &question,
+                        check: &ours,
+                    };
+                    asking.answer(access.ask_origin(&question, authority, &counters).await);
+                });
+                check
+            }
+        };
         let answer = check.answered.wait(|| check.answer.get().cloned());
         answer.await
     }
@@ -104,40 +140,26 @@ impl Access {
         authority: Authority,
         counters: &Counters,
     ) -> Result<(), Denial> {
-        let is_clients = matches!(authority, Authority::Client(_)) || self.is_clients();
-        let request = Request {
-            method: Method::Head,
-            repository: Some(question.repository.to_string()),
-            digest: Some(question.digest),
-            trail: question.trail.clone(),
-            authority,
-            // A manifest that the client could not read by its type exists all the same.
-            accept: matches!(question.kind, Kind::Manifest)
-                .then(|| crate::registry::media_type::ACCEPT.to_owned()),
-            ..Request::get(question.path())
-        };
-        let denial = match self.upstream.send(&request).await {
-            Ok(response) if response.status() == 200 => {
+        let begun = Instant::now();
+        let denial = match self.put(question, authority).await {
+            Ok(()) => {
                 counters.count_check(CheckOutcome::Granted);
                 self.checks.note(false);
-                let item = (&*question.repository, &question.digest);
-                self.store.link(item.0, item.1);
-                self.permissions
-                    .confirm(question.who, item.0, Instant::now());
+                let repository = &*question.repository;
+                self.store.link(repository, &question.digest);
+                self.permissions.confirm(question.who, repository, begun);
                 return Ok(());
             }
-            Ok(response) => Denial::Refused {
-                refusal: Arc::new((&response).into()),
-                is_clients,
-            },
-            Err(error) => Denial::Upstream(Arc::new(error)),
+            Err(denial) => denial,
         };
-        self.checks.note(denial.is_undecided());
-        self.take_back(question, &denial);
-        counters.count_check(match denial.is_undecided() {
-            true => CheckOutcome::Away,
-            false => CheckOutcome::Refused,
-        });
+        // What one credential is told, 429 say, is not the origin's state; not being reached is.
+        self.checks.note(denial.is_unreachable());
+        if denial.is_undecided() {
+            counters.count_check(CheckOutcome::Away);
+        } else {
+            counters.count_check(CheckOutcome::Refused);
+            self.permissions.forget(question.who, &question.repository);
+        }
         tracing::debug!(
             repository = &*question.repository,
             digest = %question.digest,
@@ -147,24 +169,42 @@ impl Access {
         Err(denial)
     }
 
-    /// Forgets the permission that a refusal ends. A 404 is about the blob, not about the repository.
-    fn take_back(&self, question: &Question, denial: &Denial) {
-        if let Denial::Refused { refusal, .. } = denial
-            && matches!(refusal.status, 401 | 403)
-        {
-            self.permissions.forget(question.who, &question.repository);
+    /// Puts the question: by HEAD, and where that is not the answer, by a GET of one byte.
+    async fn put(&self, question: &Question, authority: Authority) -> Result<(), Denial> {
+        let mut request = Request {
+            method: Method::Head,
+            repository: Some(question.repository.to_string()),
+            digest: Some(question.digest),
+            trail: question.trail.clone(),
+            authority,
+            // A manifest that the client could not read by its type exists all the same.
+            accept: matches!(question.kind, Kind::Manifest).then(|| media_type::ACCEPT.to_owned()),
+            ..Request::get(question.path())
+        };
+        let mut response = self.send(&request).await?;
+        if proof::is_about_head_alone(&response) {
+            request.method = Method::Get;
+            request.range = (question.kind == Kind::Blob).then_some((0, Some(0)));
+            response = self.send(&request).await?;
         }
+        proof::judge(&response, question, self.is_clients())
+    }
+
+    async fn send(&self, request: &Request) -> Result<Response, Denial> {
+        let sent: Result<_, upstream::Error> = self.upstream.send(request).await;
+        sent.map_err(|error| Denial::Upstream(Arc::new(error)))
     }
 }
 
 impl Question {
-    pub(super) fn new(who: Who, item: Item<'_>, trail: &Trail) -> Self {
+    pub(super) fn new(who: Who, item: Item<'_>, size_bytes: Option<u64>, trail: &Trail) -> Self {
         Self {
             who,
             kind: item.kind,
             repository: item.repository.as_str().into(),
             digest: item.digest,
             trail: trail.clone(),
+            size_bytes,
         }
     }
 

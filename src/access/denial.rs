@@ -24,9 +24,11 @@ pub enum Denial {
         /// The client's own right was asked for, so that it may log in there.
         is_clients: bool,
     },
+    /// What answered is not the origin's word on this. 502.
+    Unproved,
     /// The origin gave no answer.
     Upstream(Arc<upstream::Error>),
-    /// Too many log in at once. 503.
+    /// Too many log in or are asked about at once, or the cache is about to end. 503.
     Busy,
 }
 
@@ -37,6 +39,19 @@ impl Denial {
         match self {
             Self::Upstream(error) => !matches!(**error, upstream::Error::Request(_)),
             Self::Refused { refusal, .. } => refusal.is_undecided(),
+            Self::Unproved | Self::Busy => true,
+            _ => false,
+        }
+    }
+
+    /// Says whether the origin could not be reached at all, whoever had asked.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        use upstream::Error::{TimedOut, Tls, Unreachable};
+        match self {
+            Self::Upstream(error) => {
+                matches!(**error, Unreachable { .. } | TimedOut { .. } | Tls { .. })
+            }
             _ => false,
         }
     }

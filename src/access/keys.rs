@@ -1,36 +1,53 @@
 //! The keys that signed URLs are checked with: from a file, an address, or the origin itself.
 //!
-//! Nothing is fetched before a token or the next cache asks. After that sets are fetched on a timer and
-//! whenever a token names a key that is not known, by one request at a time. A fetch that fails leaves
-//! what was known; keys that a source no longer lists go with the next fetch that succeeds.
+//! A file is read again when it changes. Addresses are not asked before a token or the next cache needs
+//! them; after that on a timer, and whenever a token names a key that is not known, one fetch at a time. A
+//! fetch that fails leaves what was known; a source that answers without keys has taken them back.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use url::Url;
 
+use super::watched::Watched;
 use super::{Access, Denial, Item, KeySource, Options};
 use crate::auth::{KeySet, KeySetError, Refusal, Secret, SignedUrl};
 use crate::limits::{KEYS_REFRESH_EVERY, KEYS_REFRESH_MIN};
-use crate::rt::{self, Notify, blocking};
+use crate::rt::{self, Notify};
 use crate::upstream::{Trail, Upstream};
 
-/// The key sets at hand and where they come from.
+/// The keys at hand and where they come from.
 #[derive(Debug)]
-pub(super) struct Keys {
-    sources: Vec<KeySource>,
+pub(super) enum Keys {
+    /// A file's, the secret among them.
+    Filed(Watched<KeySet>),
+    Fetched(Fetched),
+}
+
+/// Keys of one or several addresses; together they are one set.
+#[derive(Debug)]
+pub(super) struct Fetched {
+    addresses: Vec<Url>,
     secret: Option<Secret>,
-    /// One set a source, in their order; together they are tried as one.
+    /// By address, in their order.
     sets: Mutex<Vec<KeySet>>,
     current: ArcSwap<KeySet>,
-    fetched: Mutex<Option<Instant>>,
-    is_fetching: AtomicBool,
-    arrived: Notify,
+    turns: Mutex<Turns>,
+    fetched: Notify,
+}
+
+/// Which fetch runs, and which have ended.
+#[derive(Debug, Default)]
+struct Turns {
+    /// Fetches that were begun.
+    begun: u64,
+    /// Fetches that have ended.
+    ended: u64,
+    last: Option<Instant>,
 }
 
 impl Keys {
@@ -39,73 +56,104 @@ impl Keys {
     /// # Errors
     /// A file that cannot be read or holds no key.
     pub(super) fn new(options: &Options, upstream: &Upstream) -> io::Result<Self> {
-        let sources = match &options.keys {
-            Some(source) => vec![source.clone()],
-            None => {
-                let found = upstream.key_addresses().into_iter();
-                found.map(KeySource::Url).collect()
+        let secret = options.secret.clone();
+        let addresses = match &options.keys {
+            Some(KeySource::File(path)) => {
+                let read = move |paths: &[PathBuf]| read(&paths[0], secret.as_ref());
+                return Watched::new(vec![path.clone()], read).map(Self::Filed);
             }
+            Some(KeySource::Url(url)) => vec![url.clone()],
+            None => upstream.key_addresses(),
         };
-        let keys = Self {
-            sets: Mutex::new(vec![KeySet::default(); sources.len()]),
-            sources,
-            secret: options.secret.clone(),
-            current: ArcSwap::default(),
-            fetched: Mutex::default(),
-            is_fetching: AtomicBool::new(false),
-            arrived: Notify::default(),
-        };
-        for (index, source) in keys.sources.iter().enumerate() {
-            if let KeySource::File(path) = source {
-                keys.put(index, read(path)?);
-            }
+        let none = join(Vec::new(), secret.as_ref()).map_err(io::Error::other)?;
+        Ok(Self::Fetched(Fetched {
+            sets: Mutex::new(vec![KeySet::default(); addresses.len()]),
+            addresses,
+            secret,
+            current: ArcSwap::from_pointee(none),
+            turns: Mutex::default(),
+            fetched: Notify::default(),
+        }))
+    }
+
+    fn current(&self) -> Arc<KeySet> {
+        match self {
+            Self::Filed(file) => Arc::clone(&file.current()),
+            Self::Fetched(fetched) => fetched.current.load_full(),
         }
-        keys.publish().map_err(io::Error::other)?;
-        Ok(keys)
-    }
-
-    /// Makes one set of all, for everyone to see.
-    fn publish(&self) -> Result<(), KeySetError> {
-        let sets = self.sets.lock().clone();
-        let mut all = sets.into_iter().fold(KeySet::default(), KeySet::and);
-        if let Some(secret) = &self.secret {
-            all = all.with_secret(secret)?;
-        }
-        self.current.store(Arc::new(all));
-        Ok(())
-    }
-
-    fn put(&self, index: usize, set: KeySet) {
-        for skipped in set.skipped() {
-            tracing::info!(%skipped, "a key of signed URLs is not used");
-        }
-        self.sets.lock()[index] = set;
-    }
-
-    /// Says whether the sets were fetched at least once.
-    fn is_wanted(&self) -> bool {
-        self.fetched.lock().is_some()
-    }
-
-    /// Returns how long to wait before a fetch may begin.
-    fn pause(&self) -> std::time::Duration {
-        let fetched = *self.fetched.lock();
-        let since = fetched.map(|at| at.elapsed());
-        since.map_or_else(Default::default, |since| {
-            KEYS_REFRESH_MIN.saturating_sub(since)
-        })
     }
 }
 
-fn read(path: &Path) -> io::Result<KeySet> {
-    let about = |error: &dyn std::fmt::Display| {
-        io::Error::other(format!(
-            "transship.access.keys: {}: {error}",
-            path.display()
-        ))
+impl Fetched {
+    /// Says whether anybody has needed the keys yet.
+    fn is_wanted(&self) -> bool {
+        self.turns.lock().ended > 0
+    }
+
+    /// Puts one address's set in place of what it gave before.
+    fn put(&self, index: usize, set: KeySet) {
+        let mut sets = self.sets.lock();
+        if set.skipped() != sets[index].skipped() {
+            for skipped in set.skipped() {
+                tracing::warn!(%skipped, "a key of signed URLs is not used");
+            }
+        }
+        sets[index] = set;
+        // The secret was good at the start.
+        if let Ok(all) = join(sets.clone(), self.secret.as_ref()) {
+            self.current.store(Arc::new(all));
+        }
+    }
+
+    /// Begins a fetch unless one runs; returns how long it has to wait first.
+    fn begin(&self) -> Option<Duration> {
+        let mut turns = self.turns.lock();
+        if turns.begun > turns.ended {
+            return None;
+        }
+        turns.begun += 1;
+        let since = turns.last.map(|last| last.elapsed());
+        Some(since.map_or(Duration::ZERO, |since| {
+            KEYS_REFRESH_MIN.saturating_sub(since)
+        }))
+    }
+}
+
+/// The duty to say that a fetch has ended; kept even if its task is dropped.
+struct Fetching<'f>(&'f Fetched);
+
+impl Drop for Fetching<'_> {
+    fn drop(&mut self) {
+        {
+            let mut turns = self.0.turns.lock();
+            turns.ended = turns.begun;
+            turns.last = Some(Instant::now());
+        }
+        self.0.fetched.wake_all();
+    }
+}
+
+/// Makes one set of several and the secret.
+fn join(sets: Vec<KeySet>, secret: Option<&Secret>) -> Result<KeySet, KeySetError> {
+    let all = sets.into_iter().fold(KeySet::default(), KeySet::and);
+    match secret {
+        Some(secret) => all.with_secret(secret),
+        None => Ok(all),
+    }
+}
+
+fn read(path: &Path, secret: Option<&Secret>) -> io::Result<KeySet> {
+    let about = |kind, error: &dyn std::fmt::Display| {
+        let text = format!("transship.access.keys: {}: {error}", path.display());
+        io::Error::new(kind, text)
     };
-    let json = std::fs::read(path).map_err(|error| about(&error))?;
-    KeySet::parse(&json).map_err(|error| about(&error))
+    let json = std::fs::read(path).map_err(|error| about(error.kind(), &error))?;
+    let useless = |error| about(io::ErrorKind::InvalidData, &error);
+    let set = KeySet::parse(&json).map_err(useless)?;
+    for skipped in set.skipped() {
+        tracing::warn!(%skipped, "a key of signed URLs is not used");
+    }
+    join(vec![set], secret).map_err(useless)
 }
 
 impl Access {
@@ -117,6 +165,9 @@ impl Access {
         now: u64,
         trail: Trail,
     ) -> Result<u64, Denial> {
+        if let Keys::Filed(file) = &self.keys {
+            file.look().await;
+        }
         match self.verify(token, item, now) {
             // It may have been signed with a key of just now.
             Err(Refusal::KeyUnknown) => {
@@ -129,80 +180,89 @@ impl Access {
     }
 
     fn verify(&self, token: &str, item: Item<'_>, now: u64) -> Result<u64, Refusal> {
-        let keys = self.keys.current.load();
+        let keys = self.keys.current();
         let leeway = self.options.leeway.as_secs();
         let signed = SignedUrl::check(token, &keys, now, leeway, item.repository, &item.digest)?;
         Ok(signed.until)
     }
 
     /// Returns the public keys as a JWK set, for the next cache; fetched first if they never were.
-    /// `None` where there are none.
     ///
     /// - `trail`: what the request for them passed before it came here.
-    pub async fn public_keys(self: &Arc<Self>, trail: Trail) -> Option<Vec<u8>> {
-        if !self.keys.is_wanted() {
+    pub async fn public_keys(self: &Arc<Self>, trail: Trail) -> String {
+        let is_wanted = match &self.keys {
+            Keys::Filed(_) => false,
+            Keys::Fetched(fetched) => fetched.is_wanted(),
+        };
+        if !is_wanted {
             self.refresh_keys(trail).await;
         }
-        let keys = self.keys.current.load();
-        (!keys.is_empty()).then(|| keys.to_json().into_bytes())
+        self.keys.current().to_json()
     }
 
-    /// Fetches all sets anew, or waits for whoever does.
+    /// Looks at the file, or waits for a fetch that begins from here on.
     ///
     /// Two fetches are at least [`KEYS_REFRESH_MIN`] apart: whoever comes sooner waits, so that no good
     /// token is refused for it and no bad one makes the origin busy.
     async fn refresh_keys(self: &Arc<Self>, trail: Trail) {
-        let keys = &self.keys;
-        if !keys.is_fetching.swap(true, Ordering::AcqRel) {
-            let access = Arc::clone(self);
-            rt::spawn(async move {
-                rt::sleep(access.keys.pause()).await;
-                access.fetch_keys(&trail).await;
-                *access.keys.fetched.lock() = Some(Instant::now());
-                access.keys.is_fetching.store(false, Ordering::Release);
-                access.keys.arrived.wake_all();
+        let fetched = match &self.keys {
+            Keys::Filed(file) => return file.look_now().await,
+            Keys::Fetched(fetched) => fetched,
+        };
+        // One that runs may have been answered already.
+        let wanted = fetched.turns.lock().begun + 1;
+        loop {
+            if let Some(pause) = fetched.begin() {
+                let access = Arc::clone(self);
+                let trail = trail.clone();
+                rt::spawn(async move { access.fetch_keys(pause, trail).await });
+            }
+            let reached = fetched.fetched.wait(|| {
+                let turns = fetched.turns.lock();
+                (turns.begun == turns.ended || turns.ended >= wanted).then_some(turns.ended)
             });
+            if reached.await >= wanted {
+                return;
+            }
         }
-        let arrived = || (!keys.is_fetching.load(Ordering::Acquire)).then_some(());
-        keys.arrived.wait(arrived).await;
     }
 
-    async fn fetch_keys(&self, trail: &Trail) {
-        for (index, source) in self.keys.sources.iter().enumerate() {
-            let fetched = match source {
-                KeySource::File(path) => {
-                    let path = path.clone();
-                    let read = blocking(move || read(&path)).await;
-                    let read = read.and_then(std::convert::identity);
-                    read.map(Some).map_err(|error| error.to_string())
-                }
-                KeySource::Url(url) => self.fetch_set(url, trail.clone()).await,
-            };
-            match fetched {
-                Ok(Some(set)) => self.keys.put(index, set),
-                Ok(None) => {}
+    async fn fetch_keys(&self, pause: Duration, trail: Trail) {
+        let Keys::Fetched(fetched) = &self.keys else {
+            return;
+        };
+        let _fetching = Fetching(fetched);
+        rt::sleep(pause).await;
+        for (index, url) in fetched.addresses.iter().enumerate() {
+            match self.fetch_set(url, trail.clone()).await {
+                Ok(set) => fetched.put(index, set),
                 Err(error) => tracing::warn!(error, "keys of signed URLs could not be fetched"),
             }
         }
-        // The secret was good at the start.
-        drop(self.keys.publish());
     }
 
-    async fn fetch_set(&self, url: &Url, trail: Trail) -> Result<Option<KeySet>, String> {
+    /// Fetches one set; empty where the address says that there is none.
+    async fn fetch_set(&self, url: &Url, trail: Trail) -> Result<KeySet, String> {
         let fetched = self.upstream.key_set(url, trail).await;
         let Some(json) = fetched.map_err(|error| error.to_string())? else {
-            return Ok(None);
+            return Ok(KeySet::default());
         };
-        let set = KeySet::parse(&json);
-        set.map(Some)
-            .map_err(|error| format!("{}: {error}", url.host_str().unwrap_or_default()))
+        match KeySet::parse(&json) {
+            Ok(set) => Ok(set),
+            Err(KeySetError::NothingUsable(skipped)) if skipped.is_empty() => Ok(KeySet::default()),
+            Err(error) => Err(format!("{}: {error}", url.host_str().unwrap_or_default())),
+        }
     }
 
-    /// Fetches keys anew now and then, once somebody has needed them. Ends with its core.
+    /// Keeps keys fresh, once somebody has needed them. Ends with its core.
     pub async fn keep_keys_fresh(self: Arc<Self>) {
         loop {
             rt::sleep(KEYS_REFRESH_EVERY).await;
-            if self.keys.is_wanted() {
+            let is_wanted = match &self.keys {
+                Keys::Filed(_) => true,
+                Keys::Fetched(fetched) => fetched.is_wanted(),
+            };
+            if is_wanted {
                 self.refresh_keys(Trail::default()).await;
             }
         }

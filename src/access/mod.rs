@@ -25,7 +25,9 @@ mod greeting;
 mod keys;
 mod options;
 mod permissions;
+mod proof;
 mod visit;
+mod watched;
 
 use std::io;
 use std::sync::Arc;
@@ -37,7 +39,7 @@ pub use visit::{Lease, Shown, Visit};
 
 use crate::auth::Secret;
 use crate::digest::Digest;
-use crate::limits::{AWAY_TIME, GRACE_PATIENCE};
+use crate::limits::GRACE_PATIENCE;
 use crate::metrics::{CheckOutcome, Counters};
 use crate::registry::Name;
 use crate::rt;
@@ -68,6 +70,17 @@ pub struct Item<'a> {
     pub repository: Name<'a>,
     /// Which one.
     pub digest: Digest,
+}
+
+/// What a request without a signature is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted<'a> {
+    /// The base of the API.
+    Base,
+    /// The list of all repositories.
+    Catalog,
+    /// Something of this repository.
+    Repository(Name<'a>),
 }
 
 /// Decides who may have what. One for all cores.
@@ -153,30 +166,33 @@ impl Access {
                     .await?;
                 Ok(Visit::signed(Secret::new(token), until, shown.trail()))
             }
-            _ => self.admit_unsigned(shown, Some(item.repository), now).await,
+            _ => {
+                let wanted = Wanted::Repository(item.repository);
+                self.admit_unsigned(shown, wanted, now).await
+            }
         }
     }
 
-    /// As [`Access::admit`] for a request that no signed URL is made for: a tag, a list, or with no
-    /// repository the base of the API.
+    /// As [`Access::admit`] for a request that no signed URL is made for.
     ///
     /// # Errors
     /// Why it stays outside.
     pub async fn admit_unsigned(
         self: &Arc<Self>,
         shown: Shown<'_>,
-        repository: Option<Name<'_>>,
+        wanted: Wanted<'_>,
         now: u64,
     ) -> Result<Visit, Denial> {
-        if self.requires_token() && repository.is_some() {
+        if self.requires_token() && matches!(wanted, Wanted::Repository(_)) {
             return Err(Denial::Unsigned);
         }
         if self.is_public() {
             return Ok(Visit::public(Authority::Cache, shown.trail()));
         }
         let credential = shown.authorization.map(text).transpose()?;
+        let credential = credential.filter(|value| !value.is_empty());
         let vouched_until = match &self.entrance {
-            Some(entrance) => self.enter(entrance, credential, repository, now).await?,
+            Some(entrance) => self.enter(entrance, credential, wanted, now).await?,
             None => None,
         };
         let credential = credential.filter(|_| self.is_clients()).map(Secret::new);
@@ -202,6 +218,7 @@ impl Access {
     /// Says whether `visit` may have `item`, and for how long without being asked again; asks the
     /// origin where its word is not known.
     ///
+    /// - `size_bytes`: length of the content where it is known; what is stored is known here.
     /// - `now`: seconds since the epoch.
     ///
     /// # Errors
@@ -210,6 +227,7 @@ impl Access {
         self: &Arc<Self>,
         visit: &Visit,
         item: Item<'_>,
+        size_bytes: Option<u64>,
         now: u64,
         counters: &Arc<Counters>,
     ) -> Result<Lease, Denial> {
@@ -219,7 +237,12 @@ impl Access {
         if self.is_remembered(visit, item) {
             return Ok(self.remaining(visit, who, item, now));
         }
-        let question = Question::new(who, item, &visit.trail);
+        let stored = || {
+            self.store
+                .lookup(&item.digest)
+                .map(|entry| entry.size_bytes)
+        };
+        let question = Question::new(who, item, size_bytes.or_else(stored), &visit.trail);
         if !self.may_be_graced(who, item) {
             return match self.ask(question, &visit.authority, counters).await {
                 Ok(()) => Ok(self.lease(visit, now)),
@@ -227,28 +250,22 @@ impl Access {
             };
         }
         // The origin has its say, but nobody waits long for one that is away.
-        let answer = match self.checks.is_away() {
-            true => None,
-            false => {
-                let asked = self.ask(question, &visit.authority, counters);
-                rt::timeout(GRACE_PATIENCE, asked).await.ok()
-            }
-        };
-        match answer {
-            Some(Ok(())) => Ok(self.lease(visit, now)),
-            Some(Err(denial)) if !denial.is_undecided() => Err(denial),
-            _ => {
-                self.checks.note(true);
-                counters.count_check(CheckOutcome::Graced);
-                let until = now + AWAY_TIME.as_secs();
-                Ok(Lease { until })
+        if !self.checks.is_away() {
+            let asked = self.ask(question, &visit.authority, counters);
+            match rt::timeout(GRACE_PATIENCE, asked).await {
+                Ok(Ok(())) => return Ok(self.lease(visit, now)),
+                Ok(Err(denial)) if !denial.is_undecided() => return Err(denial),
+                Ok(Err(_)) => {}
+                Err(_) => self.checks.note(true),
             }
         }
+        counters.count_check(CheckOutcome::Graced);
+        // Asked for again with the next request: the origin may be back.
+        Ok(Lease { until: now })
     }
 
     /// Says whether `visit` may have `item` without the origin being asked.
-    #[must_use]
-    pub fn is_remembered(&self, visit: &Visit, item: Item<'_>) -> bool {
+    fn is_remembered(&self, visit: &Visit, item: Item<'_>) -> bool {
         let Claim::Asking {
             who, vouched_until, ..
         } = visit.claim
@@ -262,12 +279,20 @@ impl Access {
         is_permitted && self.store.is_linked(repository, &item.digest)
     }
 
-    /// Remembers that the origin has just given `item` to `visit`.
-    pub fn confirm(&self, visit: &Visit, item: Item<'_>) {
+    /// Remembers that the origin gave `item` to `visit` at the moment `answered`, and that it was proved.
+    pub fn confirm(&self, visit: &Visit, item: Item<'_>, answered: Instant) {
         if let Claim::Asking { who, .. } = visit.claim {
             let repository = item.repository.as_str();
             self.store.link(repository, &item.digest);
-            self.permissions.confirm(who, repository, Instant::now());
+            self.permissions.confirm(who, repository, answered);
+        }
+    }
+
+    /// Forgets that `visit` may pull from `repository`: the origin has just refused it something there.
+    /// Costs one question where it was about something else.
+    pub fn take_back(&self, visit: &Visit, repository: Name<'_>) {
+        if let Claim::Asking { who, .. } = visit.claim {
+            self.permissions.forget(who, repository.as_str());
         }
     }
 
@@ -276,13 +301,18 @@ impl Access {
     pub fn lease(&self, visit: &Visit, now: u64) -> Lease {
         let until = match visit.claim {
             Claim::Public => u64::MAX,
-            Claim::Signed { until } => until,
+            // Checked anew now and then, so that a key that was taken back ends with it.
+            Claim::Signed { until } => until.min(self.remembered_until(now)),
             Claim::Asking { vouched_until, .. } => {
-                let until = now.saturating_add(self.options.remember.as_secs());
+                let until = self.remembered_until(now);
                 vouched_until.map_or(until, |vouched| vouched.min(until))
             }
         };
         Lease { until }
+    }
+
+    const fn remembered_until(&self, now: u64) -> u64 {
+        now.saturating_add(self.options.remember.as_secs())
     }
 
     /// Returns how long a remembered permission still counts.
@@ -310,6 +340,17 @@ impl Access {
     }
 }
 
+/// Returns the value of `Authorization`.
+///
+/// Schemes that bind a connection (NTLM, Negotiate) would lend one client's right to the next one on a
+/// connection to the origin, so only those that registries know are let through.
 fn text(value: &[u8]) -> Result<&str, Denial> {
-    std::str::from_utf8(value).map_err(|_| Denial::Malformed)
+    let is_known = |value: &&str| {
+        let scheme = value.split(' ').next().unwrap_or_default();
+        value.is_empty()
+            || scheme.eq_ignore_ascii_case("basic")
+            || scheme.eq_ignore_ascii_case("bearer")
+    };
+    let text = std::str::from_utf8(value).ok().filter(is_known);
+    text.ok_or(Denial::Malformed)
 }

@@ -21,8 +21,13 @@ pub(super) enum Who {
 }
 
 /// Salted hashes, so that what is remembered is of no use to anyone who reads it.
-#[derive(Debug)]
 pub(super) struct Salt([u8; 32]);
+
+impl std::fmt::Debug for Salt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Salt(…)")
+    }
+}
 
 impl Salt {
     /// Returns a salt for this process.
@@ -44,7 +49,8 @@ impl Salt {
 
 /// What the origin has confirmed, and when.
 ///
-/// Only what it confirmed is in here, so nobody without rights can fill it.
+/// Only what it confirmed is in here: nobody without rights can fill it. Where everybody has some, made-up
+/// credentials can, so there is a bound, and the oldest go.
 #[derive(Debug)]
 pub(super) struct Permissions {
     confirmed: Mutex<HashMap<(Who, Box<str>), Instant>>,

@@ -86,7 +86,7 @@ impl Admin {
 
     /// Answers one request and closes.
     async fn answer(&self, mut socket: Socket) {
-        socket.set_deadline(DEADLINE, DeadlineKind::Active);
+        socket.set_deadline(DEADLINE, DeadlineKind::Whole);
         let mut scan = HeadScan::new();
         let mut input = Vec::with_capacity(1024);
         let length = loop {

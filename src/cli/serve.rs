@@ -1,18 +1,20 @@
 //! `transship serve`: puts the parts together, runs the cores, and ends them in order.
 
 use std::io;
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::access::Access;
 use crate::admin::Admin;
 use crate::config::{Effective, Settings};
 use crate::fill::Fills;
+use crate::limits::CERTIFICATES_LOOK_EVERY;
 use crate::metrics::Metrics;
 use crate::rt::{self, Cores, Tier};
 use crate::server::{self, Parts, Service};
@@ -76,7 +78,8 @@ fn run(mut settings: Settings) -> io::Result<()> {
     let admin = start_admin(&settings, metrics, &service)?;
     maintain(Arc::clone(&store))?;
     let running = start_cores(&service, listeners, cores, &tier)?;
-    drain_on_signal(Arc::clone(&service))?;
+    heed_signals(Arc::clone(&service))?;
+    follow_certificates(service)?;
     announce(&settings, listen, admin, &store, &tier, cores);
     running.join()?;
     store.checkpoint()?;
@@ -115,11 +118,18 @@ fn raise_open_files() -> usize {
 /// Half of the open files may be connections; a quarter are blobs; the rest is for next hops and fills.
 fn bound_connections(settings: &mut Settings, open_files: usize) {
     let wanted = settings.server.connections_max;
-    if wanted > open_files / 2 {
-        settings.server.connections_max = open_files / 2;
+    let allowed = open_files / 2;
+    if wanted > allowed {
+        settings.server.connections_max = allowed;
+        // One address keeps its share; a quarter or less stays what it was.
+        if let Some(max) = &mut settings.server.connections_per_address_max {
+            let share = max.get() * allowed / wanted;
+            let cut = share.max(max.get().min(allowed / 4));
+            *max = NonZeroUsize::new(cut).unwrap_or(NonZeroUsize::MIN);
+        }
         tracing::info!(
             wanted,
-            allowed = open_files / 2,
+            allowed,
             open_files,
             "connections_max is cut by RLIMIT_NOFILE"
         );
@@ -203,13 +213,32 @@ fn maintain(store: Arc<Store>) -> io::Result<()> {
     Ok(())
 }
 
-/// The first signal drains, the second ends at once.
-fn drain_on_signal(service: Arc<Service>) -> io::Result<()> {
-    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+/// Follows the files of the certificates, if there are any, on a thread of its own.
+fn follow_certificates(service: Arc<Service>) -> io::Result<()> {
+    std::thread::Builder::new()
+        .name("certificates".to_owned())
+        .spawn(move || {
+            while service.look_at_certificates() {
+                std::thread::sleep(CERTIFICATES_LOOK_EVERY);
+            }
+        })?;
+    Ok(())
+}
+
+/// SIGHUP reads the certificates again. Of the others the first drains, the second ends at once.
+fn heed_signals(service: Arc<Service>) -> io::Result<()> {
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     std::thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
             for signal in signals.forever() {
+                if signal == SIGHUP {
+                    tracing::info!("SIGHUP: reading the certificates again, and nothing else");
+                    if !service.reread_certificates() {
+                        tracing::info!("there are none: clients are served without TLS");
+                    }
+                    continue;
+                }
                 if service.is_draining() {
                     tracing::warn!("second signal: ending at once");
                     std::process::exit(128 + signal);

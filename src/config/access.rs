@@ -10,10 +10,8 @@ use super::report::Origin;
 use super::{FileUse, Role};
 use crate::access::{Door, KeySource, Options, Rights};
 use crate::auth::Secret;
+use crate::limits::TOKEN_SECRET_BYTES_MIN;
 use crate::{server, upstream};
-
-/// Shortest secret of signed URLs, in bytes: what HS256 asks for (RFC 7518, section 3.2).
-const SECRET_BYTES_MIN: usize = 32;
 
 /// What else the rules go by.
 pub(super) struct Around<'a> {
@@ -63,7 +61,7 @@ pub(super) fn read(
     let secret = reader.parsed(
         &section.find("secret"),
         "a secret text of at least 32 bytes, such as openssl rand -base64 32 prints",
-        |text| (text.len() >= SECRET_BYTES_MIN).then(|| Secret::new(text)),
+        |text| (text.len() >= TOKEN_SECRET_BYTES_MIN).then(|| Secret::new(text)),
     );
     let leeway = reader.duration(&section.find("leeway"));
     let remember = reader.duration(&section.find("remember"));

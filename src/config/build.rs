@@ -1,6 +1,7 @@
 //! From the tree to each module's Options.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use super::access::{self, Around};
@@ -9,7 +10,6 @@ use super::report::Origin;
 use super::tree::{Content, Node};
 use super::upstreams::{self, Upstreams};
 use super::{FileUse, Inputs, LogFormatter, LogLevel, LogOptions, Role, Settings};
-use crate::server::{Tls, TlsVersion};
 use crate::upstream::Policy;
 use crate::{admin, server, store, upstream};
 
@@ -187,12 +187,15 @@ fn server(
         |text| is_prefix(text).then(|| text.to_owned()),
     );
     let headers = super::headers::read(reader, &root.find("http.headers"));
-    let tls = tls(reader, root, files);
+    let tls = super::tls::server(reader, root, files);
     let drain_timeout = reader.duration(&root.find("http.draintimeout"));
     let idle_timeout = reader.duration(&root.find("transship.server.idle_timeout"));
     let head_timeout = reader.duration(&root.find("transship.server.head_timeout"));
     let send_timeout = reader.duration(&root.find("transship.server.send_timeout"));
     let connections_max = reader.integer(&root.find("transship.server.connections_max"));
+    let per_address_max =
+        reader.integer(&root.find("transship.server.connections_per_address_max"));
+    let size = |number| usize::try_from(number).ok();
     Some(server::Options {
         listen: listen??,
         prefix: prefix??,
@@ -202,7 +205,8 @@ fn server(
         idle_timeout: idle_timeout??,
         head_timeout: head_timeout??,
         send_timeout: send_timeout??,
-        connections_max: usize::try_from(connections_max??).ok()?,
+        connections_max: size(connections_max??)?,
+        connections_per_address_max: NonZeroUsize::new(size(per_address_max??)?),
     })
 }
 
@@ -221,70 +225,6 @@ fn is_prefix(text: &str) -> bool {
             .strip_prefix('/')
             .and_then(|rest| rest.strip_suffix('/'))
             .is_some_and(|inner| inner.split('/').all(segment))
-}
-
-/// Returns the TLS options; the inner `None` is plain HTTP.
-fn tls(reader: &mut Reader, root: &Spot<'_>, files: &mut Vec<FileUse>) -> Option<Option<Tls>> {
-    let certificate_spot = root.find("http.tls.certificate");
-    let key_spot = root.find("http.tls.key");
-    let certificate = reader.path(&certificate_spot);
-    let key = reader.path(&key_spot);
-    let cas_spot = root.find("http.tls.clientcas");
-    let client_cas = reader.paths(&cas_spot);
-    let minimum_spot = root.find("http.tls.minimumtls");
-    let minimum = reader.parsed(
-        &minimum_spot,
-        "tls1.2, which is the lowest, or tls1.3",
-        |text| match text.to_ascii_lowercase().as_str() {
-            "tls1.2" => Some(TlsVersion::Tls12),
-            "tls1.3" => Some(TlsVersion::Tls13),
-            _ => None,
-        },
-    );
-    let (certificate, key) = match (certificate?, key?) {
-        (None, None) => {
-            if cas_spot.node().is_some() {
-                let text = "asks for client certificates, which needs http.tls.certificate and http.tls.key";
-                reader
-                    .report
-                    .problem(&cas_spot.origin(), &cas_spot.shown, text);
-                return None;
-            }
-            reader.row("http.tls", "off", Origin::Default);
-            return Some(None);
-        }
-        (Some(certificate), Some(key)) => (certificate, key),
-        (Some(_), None) => {
-            let text = "has no key: give http.tls.key";
-            reader
-                .report
-                .problem(&certificate_spot.origin(), &certificate_spot.shown, text);
-            return None;
-        }
-        (None, Some(_)) => {
-            let text = "has no certificate: give http.tls.certificate";
-            reader
-                .report
-                .problem(&key_spot.origin(), &key_spot.shown, text);
-            return None;
-        }
-    };
-    let client_cas = client_cas?;
-    files.push(FileUse::new(
-        &certificate_spot,
-        &certificate,
-        Role::Certificate,
-    ));
-    files.push(FileUse::new(&key_spot, &key, Role::Key));
-    for (spot, path) in &client_cas {
-        files.push(FileUse::new(spot, path, Role::Authority));
-    }
-    Some(Some(Tls {
-        certificate,
-        key,
-        client_cas: client_cas.into_iter().map(|(_, path)| path).collect(),
-        minimum: minimum??,
-    }))
 }
 
 fn admin(reader: &mut Reader, root: &Spot<'_>) -> Option<admin::Options> {
@@ -326,6 +266,7 @@ fn upstream(
                 .flatten()
         },
     );
+    let client_certificate = super::tls::upstream(reader, root, files);
     let upstreams = upstreams?;
     for (spot, path) in &upstreams.cas {
         files.push(FileUse::new(spot, path, Role::Authority));
@@ -339,6 +280,7 @@ fn upstream(
             _ => Policy::RoundRobin,
         },
         cas: upstreams.cas.into_iter().map(|(_, path)| path).collect(),
+        client_certificate: client_certificate?,
         connect_timeout: connect_timeout??,
         head_timeout: head_timeout??,
         progress_timeout: progress_timeout??,

@@ -82,6 +82,8 @@ pub enum Kind {
     Hosts,
     /// A list of these words, each as it is written here.
     Choices(&'static [&'static str]),
+    /// A list of names of cipher suites.
+    CipherSuites,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// Anything: nobody reads it.
@@ -99,6 +101,7 @@ impl Kind {
                 | Self::Upstreams
                 | Self::Hosts
                 | Self::Choices(_)
+                | Self::CipherSuites
         )
     }
 
@@ -287,14 +290,20 @@ pub const TABLE: &[Key] = &[
     used("http.tls.certificate", Kind::Path, "", "PEM file of the certificate, followed by its intermediates."),
     used("http.tls.key", Kind::Path, "", "PEM file of the certificate's private key, unencrypted."),
     used("http.tls.clientcas", Kind::Paths, "",
-        "PEM files of authorities; with any, every client has to show a certificate from one of them."),
-    key("http.tls.clientauth",
-        Treatment::Only(&["require-and-verify-client-cert"],
-            "with clientcas every client has to show a certificate that they vouch for; nothing less is offered"),
-        Kind::Choice(&["require-and-verify-client-cert"]), "require-and-verify-client-cert",
-        "How strictly client certificates are asked for."),
+        "PEM files of authorities; with any, clients are asked for certificates as `clientauth` says."),
+    used("http.tls.clientauth",
+        Kind::Choice(&["request-client-cert", "require-any-client-cert", "verify-client-cert-if-given",
+            "require-and-verify-client-cert"]),
+        "require-and-verify-client-cert",
+        "How strictly client certificates are asked for; without `clientcas` they are not. Whoever \
+         vouches for the certificate is not asked with the first two."),
     used("http.tls.minimumtls", Kind::Choice(&["tls1.2", "tls1.3"]), "tls1.2", "Lowest protocol version."),
-    ignored("http.tls.ciphersuites", "rustls' own suites are used, all of them with forward secrecy"),
+    used("http.tls.ciphersuites", Kind::CipherSuites, "",
+        "TLS 1.2 suites that are offered, by the registry's names; without it all six with forward secrecy and \
+         AEAD: `TLS_ECDHE_ECDSA_WITH_…` and `TLS_ECDHE_RSA_WITH_…` of `AES_128_GCM_SHA256`, \
+         `AES_256_GCM_SHA384` and `CHACHA20_POLY1305_SHA256`. Any other name is an error. As in the registry, \
+         the list is about TLS 1.2: TLS 1.3 suites may stand in it, and all three are always offered; with \
+         nothing else in it, TLS 1.3 is all that is offered. The client's order decides."),
     refused("http.tls.letsencrypt", "certificates are not fetched: give http.tls.certificate and http.tls.key"),
     used("http.headers", Kind::Headers, "",
         "Fields added to every response, such as `X-Content-Type-Options: [nosniff]`."),
@@ -350,10 +359,13 @@ pub const TABLE: &[Key] = &[
          than `remember`."),
     section("transship.server", "Limits towards clients."),
     used("transship.server.idle_timeout", POSITIVE, "75s", "Longest silence between two requests of a connection."),
-    used("transship.server.head_timeout", POSITIVE, "30s", "Longest time from a request's first byte to the end of its head."),
+    used("transship.server.head_timeout", POSITIVE, "30s", "Longest time from a request's first byte to the end of its head; as long again for a body after it."),
     used("transship.server.send_timeout", POSITIVE, "60s", "Longest time in which a client takes not one byte of a response."),
     used("transship.server.connections_max", Kind::Integer(1, 1_048_576), "16384",
         "Most client connections at once, over all cores."),
+    used("transship.server.connections_per_address_max", Kind::Integer(0, 1_048_576), "4096",
+        "Most client connections at once from one IPv4 address or IPv6 /64; `0` is no bound. Raise it where a load \
+         balancer or NAT puts all clients behind one address."),
     section("transship.upstream", "How upstreams are chosen, and limits towards them."),
     used("transship.upstream.policy", Kind::Choice(&["round-robin", "failover", "rendezvous"]), "round-robin",
         "How several upstreams share the work: each in turn; the first that is up; or each digest at an upstream of \
@@ -364,6 +376,10 @@ pub const TABLE: &[Key] = &[
     used("transship.upstream.progress_timeout", POSITIVE, "30s", "Longest time without a byte of a response."),
     used("transship.upstream.realms", Kind::Hosts, "",
         "Hosts besides an upstream's own that its credentials may be sent to when it names them as token server."),
+    used("transship.upstream.client_certificate", Kind::Path, "",
+        "PEM file of a certificate, followed by its intermediates, that is shown to upstreams that ask for one; \
+         hosts that they redirect to are not shown it, unless they stand in `realms`."),
+    used("transship.upstream.client_key", Kind::Path, "", "PEM file of that certificate's private key, unencrypted."),
 ];
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use rustls_pki_types::pem::{Error as PemError, PemObject};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use url::{Host, Url};
 use x509_parser::certificate::X509Certificate;
-use x509_parser::prelude::FromDer;
+use x509_parser::prelude::{FromDer, X509Version};
 
 use super::report::{Origin, Report};
 use super::{FileUse, Role, Settings};
@@ -96,27 +96,32 @@ pub(super) fn root(path: &Path, key: &str, origin: &Origin, report: &mut Report)
 
 /// Remarks on certificates, keys, and files of users.
 pub(super) fn files(files: &[FileUse], now: SystemTime, report: &mut Report) {
-    let mut certificate: Option<(&FileUse, Vec<CertificateDer<'static>>)> = None;
-    let mut key: Option<(&FileUse, PrivateKeyDer<'static>)> = None;
+    // The chain that the next key belongs to; `None` where it is of no use.
+    let mut before: Option<(&FileUse, Vec<CertificateDer<'static>>)> = None;
     for file in files {
         let Some(content) = content(file, report) else {
+            if file.role == Role::Certificate {
+                before = None;
+            }
             continue;
         };
         match file.role {
             Role::Certificate => {
                 let chain = certificates(file, &content, now, report);
-                certificate = chain.map(|chain| (file, chain));
+                before = chain.map(|chain| (file, chain));
             }
             Role::Authority => {
                 certificates(file, &content, now, report);
             }
-            Role::Key => key = private_key(file, &content, report).map(|key| (file, key)),
+            Role::Key => {
+                let key = private_key(file, &content, report);
+                if let (Some((certificate, chain)), Some(key)) = (before.take(), key) {
+                    matching(certificate, chain, file, &key, report);
+                }
+            }
             Role::Passwords => super::logins::passwords(file, &content, report),
             Role::KeySet => super::logins::key_set(file, &content, report),
         }
-    }
-    if let (Some((_, chain)), Some((file, key))) = (certificate, key) {
-        matching(file, chain, &key, report);
     }
 }
 
@@ -176,6 +181,17 @@ fn certificates(
             report.problem(&file.origin, &file.key, text);
             return None;
         };
+        // The one that is shown as one's own; old authorities may well be of version 1.
+        if file.role == Role::Certificate && index == 0 && certificate.version() != X509Version::V3
+        {
+            let text = format!(
+                "certificate 1 of {shown} is of X.509 version {}, which cannot name who it is for: \
+                 want version 3, with a subjectAltName",
+                certificate.version().0.saturating_add(1)
+            );
+            report.problem(&file.origin, &file.key, text);
+            return None;
+        }
         validity(file, index, &certificate, now, report);
     }
     Some(chain)
@@ -241,25 +257,34 @@ fn private_key(file: &FileUse, pem: &[u8], report: &mut Report) -> Option<Privat
 
 /// Remarks on a key that is not the certificate's.
 fn matching(
-    file: &FileUse,
+    certificate: &FileUse,
     chain: Vec<CertificateDer<'static>>,
+    file: &FileUse,
     key: &PrivateKeyDer<'_>,
     report: &mut Report,
 ) {
+    use rustls::{Error::InconsistentKeys, InconsistentKeys::Unknown};
     let shown = file.path.display();
-    match rustls::crypto::aws_lc_rs::sign::any_supported_type(key) {
-        Err(_) => {
+    let Ok(signer) = rustls::crypto::aws_lc_rs::sign::any_supported_type(key) else {
+        let text = format!(
+            "{shown} holds a key of a kind that is not supported: want RSA, ECDSA or Ed25519"
+        );
+        report.problem(&file.origin, &file.key, text);
+        return;
+    };
+    match CertifiedKey::new(chain, signer).keys_match() {
+        Ok(()) | Err(InconsistentKeys(Unknown)) => {}
+        Err(InconsistentKeys(_)) => {
             let text = format!(
-                "{shown} holds a key of a kind that is not supported: want RSA, ECDSA or Ed25519"
+                "{shown} is not the key of {}'s first certificate",
+                certificate.key
             );
             report.problem(&file.origin, &file.key, text);
         }
-        Ok(signer) => {
-            if CertifiedKey::new(chain, signer).keys_match().is_err() {
-                let text =
-                    format!("{shown} is not the key of http.tls.certificate's first certificate");
-                report.problem(&file.origin, &file.key, text);
-            }
+        Err(error) => {
+            let shown = certificate.path.display();
+            let text = format!("certificate 1 of {shown} cannot be used: {error}");
+            report.problem(&certificate.origin, &certificate.key, text);
         }
     }
 }

@@ -29,6 +29,7 @@ mod lint;
 mod logins;
 mod read;
 mod report;
+mod tls;
 mod tree;
 mod upstreams;
 mod walk;
@@ -166,9 +167,9 @@ struct FileUse {
 /// What a file has to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Role {
-    /// The server's certificate and its intermediates.
+    /// A certificate of one's own and its intermediates.
     Certificate,
-    /// The server's private key.
+    /// The private key of the certificate before it.
     Key,
     /// Certificates of authorities.
     Authority,

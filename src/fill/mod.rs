@@ -121,12 +121,6 @@ impl Fills {
         Join::Lead(fill)
     }
 
-    /// Returns the fill of `digest` if one runs.
-    #[must_use]
-    pub fn find(&self, digest: &Digest) -> Option<Arc<Fill>> {
-        self.running.lock().get(digest).cloned()
-    }
-
     /// Takes `fill` off the list, unless another one has its place.
     fn leave(&self, fill: &Fill) {
         let mut running = self.running.lock();

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 
@@ -30,6 +31,7 @@ pub struct Fill {
     trail: Trail,
     /// What the caches behind the next hop say of their part; set with its head.
     cache_status: OnceLock<String>,
+    answered: OnceLock<Instant>,
     phase: Mutex<Phase>,
     /// Bytes that may be sent.
     ///
@@ -52,6 +54,7 @@ impl Fill {
             authority,
             trail,
             cache_status: OnceLock::new(),
+            answered: OnceLock::new(),
             phase: Mutex::new(Phase::Connecting),
             filled: AtomicU64::new(0),
             file: OnceLock::new(),
@@ -94,6 +97,23 @@ impl Fill {
     #[must_use]
     pub fn is_asked_as(&self, repository: &str, authority: &Authority) -> bool {
         self.repository == repository && self.authority == *authority
+    }
+
+    /// Returns when the next hop began to answer, once what it sent was proved to be the blob.
+    #[must_use]
+    pub fn proved_answer(&self) -> Option<Instant> {
+        let is_committed = matches!(*self.phase.lock(), Phase::Committed { .. });
+        self.answered.get().copied().filter(|_| is_committed)
+    }
+
+    /// Returns the blob's size where the next hop has told it.
+    #[must_use]
+    pub fn size_bytes(&self) -> Option<u64> {
+        match *self.phase.lock() {
+            Phase::Streaming { size_bytes } => size_bytes,
+            Phase::Committed { size_bytes } => Some(size_bytes),
+            Phase::Connecting | Phase::Failed(_) => None,
+        }
     }
 
     /// Says whether the next hop has not answered yet.
@@ -163,6 +183,7 @@ impl Fill {
     }
 
     pub(super) fn start_streaming(&self, size_bytes: Option<u64>) {
+        let _ = self.answered.set(Instant::now());
         *self.phase.lock() = Phase::Streaming { size_bytes };
         self.changed.wake_all();
     }

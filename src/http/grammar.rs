@@ -68,7 +68,11 @@ pub fn is_value(bytes: &[u8]) -> bool {
 /// two hex digits after it.
 #[must_use]
 pub fn is_target(bytes: &[u8]) -> bool {
-    bytes.iter().all(|&b| CLASSES[usize::from(b)] & TARGET != 0)
+    // Without a branch for each byte: a token in the query is half a kilobyte.
+    let classes = bytes
+        .iter()
+        .fold(TARGET, |common, &b| common & CLASSES[usize::from(b)]);
+    classes & TARGET != 0
         && memchr::memchr_iter(b'%', bytes).all(|at| {
             bytes
                 .get(at + 1..at + 3)

@@ -10,6 +10,8 @@ pub const REQUEST_HEAD_BYTES_MAX: usize = 32 * 1024;
 pub const REQUEST_TARGET_BYTES_MAX: usize = 16 * 1024;
 /// Most header fields of a request or a next hop's response.
 pub const HEADERS_MAX: usize = 100;
+/// Longest `ns` parameter that is echoed, in bytes: a DNS name (RFC 1035 §2.3.4), a colon and a port.
+pub const NAMESPACE_BYTES_MAX: usize = 253 + 1 + 5;
 /// Longest request body that is read and thrown away to keep a connection, in bytes.
 pub const DRAIN_BODY_BYTES_MAX: u64 = 64 * 1024;
 /// Most ranges of one request. zstd:chunked pulls ask for many at once; RFC 9110 §14.2 allows a bound.
@@ -32,12 +34,20 @@ pub const REDIRECTS_MAX: usize = 10;
 pub const WITHHELD_BYTES: u64 = 64 * 1024;
 /// Bytes given to one `sendfile`, so that no blob holds a core for long.
 pub const SEND_SLICE_BYTES: usize = 1024 * 1024;
-/// Bytes read and encrypted at once for a TLS client.
-pub const TLS_SLICE_BYTES: usize = 256 * 1024;
+/// Plain bytes encrypted before they are sent, four full records: what is encrypted is still near the
+/// processor when the kernel copies it.
+pub const TLS_BATCH_BYTES: usize = 64 * 1024;
+/// Bytes read by a helper thread at once where a TLS client wants what is not in memory.
+pub const TLS_COLD_BYTES: usize = 256 * 1024;
+/// Bytes encrypted for one connection before the others of its core get their turn: as long as
+/// [`SEND_TURN_BYTES`] without encryption.
+pub const TLS_TURN_BYTES: usize = 512 * 1024;
 /// Bytes that a connection's output buffer keeps between two responses.
 pub const OUTPUT_KEPT_BYTES: usize = 64 * 1024;
 /// Bytes that one connection may send before the others of its core get their turn.
 pub const SEND_TURN_BYTES: usize = 2 * 1024 * 1024;
+/// Requests that one connection may have answered before the others of its core get their turn.
+pub const REQUESTS_PER_TURN: u64 = 64;
 /// Size of one chunk on its way from the next hop to disk, in bytes.
 pub const FILL_CHUNK_BYTES: usize = 256 * 1024;
 /// Chunks of one fill on their way to disk at once: bounds memory, and slows the next hop's
@@ -62,6 +72,11 @@ pub const PROVING_THREADS: usize = 2;
 pub const DRAIN_TICK: Duration = Duration::from_millis(20);
 /// Longest time for a TLS handshake with a client.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often certificates are looked at for changes: a few calls of stat(2) each.
+pub const CERTIFICATES_LOOK_EVERY: Duration = Duration::from_secs(2);
+/// Looks for which certificates that are of no use must stay unchanged before that is told: a key that
+/// follows its certificate within seconds is no error.
+pub const CERTIFICATES_SETTLE_LOOKS: u32 = 2;
 /// Largest configuration file and largest value of a `REGISTRY_…` variable, in bytes: a hundred times
 /// what the longest known registry configuration takes.
 pub const CONFIG_BYTES_MAX: usize = 1024 * 1024;
@@ -81,6 +96,10 @@ pub const KEY_SET_KEYS_MAX: usize = 64;
 pub const TOKEN_SECRET_BYTES_MIN: usize = 32;
 /// Costliest bcrypt hash that is worked through for a login: cost 15 takes one to three seconds.
 pub const BCRYPT_COST_MAX: u32 = 15;
+/// Most questions about rights on their way to the origin at once: each may hold a descriptor.
+pub const CHECKS_MAX: usize = 1024;
+/// Most bytes of credentials that one core's grants hold.
+pub const GRANTS_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Most permissions of the origin that are remembered: users times repositories of an hour.
 pub const PERMISSIONS_MAX: usize = 64 * 1024;
 /// Most grants that one core remembers: what a client that comes again needs no lock for.

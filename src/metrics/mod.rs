@@ -4,12 +4,14 @@
 //! counting costs a plain load and store; readers on other threads sum over all cores.
 
 mod access;
+mod reason;
 mod upstream;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use access::{AccessRefusal, CheckOutcome};
+pub use reason::{ConnectionRefusal, DeadlinePassed, RequestRefusal};
 pub use upstream::{HopNumbers, HopOutcome};
 
 use access::AccessCounters;
@@ -33,6 +35,11 @@ impl Cell {
             self.0.load(Ordering::Relaxed).wrapping_sub(amount),
             Ordering::Relaxed,
         );
+    }
+
+    /// Replaces the number. Only its one writer may call it.
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
     }
 
     /// Returns the number.
@@ -133,6 +140,9 @@ pub struct Counters {
     requests: [[Cell; STATUSES.len()]; CacheUse::ALL.len()],
     fills: [Cell; FillOutcome::ALL.len()],
     access: AccessCounters,
+    connections_refused: [Cell; ConnectionRefusal::ALL.len()],
+    requests_refused: [Cell; RequestRefusal::ALL.len()],
+    deadlines_passed: [Cell; DeadlinePassed::ALL.len()],
     /// Fills that run.
     pub fills_running: Cell,
     /// Body bytes sent to clients.
@@ -143,10 +153,6 @@ pub struct Counters {
     pub connections: Cell,
     /// Client connections accepted.
     pub connections_accepted: Cell,
-    /// Client connections closed at once because there were too many.
-    pub connections_refused: Cell,
-    /// Client connections closed because a deadline passed.
-    pub deadlines_passed: Cell,
     /// Responses that ended short of their length.
     pub responses_aborted: Cell,
 }
@@ -164,6 +170,86 @@ impl Counters {
     /// Counts the end of one fill.
     pub fn count_fill(&self, outcome: FillOutcome) {
         self.fills[outcome as usize].add(1);
+    }
+
+    /// Counts a connection that was closed at once.
+    pub fn count_refused_connection(&self, reason: ConnectionRefusal) {
+        self.connections_refused[reason as usize].add(1);
+    }
+
+    /// Counts a request that was refused for its form.
+    pub fn count_refused_request(&self, reason: RequestRefusal) {
+        self.requests_refused[reason as usize].add(1);
+    }
+
+    /// Counts a client that let a deadline pass.
+    pub fn count_deadline(&self, kind: DeadlinePassed) {
+        self.deadlines_passed[kind as usize].add(1);
+    }
+}
+
+/// What came of reading the server's certificate again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReloadOutcome {
+    /// It is in use.
+    Replaced,
+    /// It is of no use; the old one stays.
+    Refused,
+}
+
+impl ReloadOutcome {
+    /// All of them, in the order of their index.
+    pub const ALL: [Self; 2] = [Self::Replaced, Self::Refused];
+
+    /// Returns the value of the `outcome` label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Replaced => "replaced",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// The numbers of the server's certificate, written by whoever reads it, one at a time.
+#[derive(Debug, Default)]
+pub struct Certificate {
+    /// 0 while there is no certificate.
+    expires: Cell,
+    reloads: [Cell; ReloadOutcome::ALL.len()],
+}
+
+impl Certificate {
+    /// Sets when the certificate in use expires, in seconds since the epoch.
+    pub fn set_expiry(&self, expires: i64) {
+        self.expires.set(u64::try_from(expires).unwrap_or(0));
+    }
+
+    /// Counts one reading.
+    pub fn count(&self, outcome: ReloadOutcome) {
+        self.reloads[outcome as usize].add(1);
+    }
+
+    fn samples(&self) -> Vec<Sample> {
+        let expires = self.expires.read();
+        if expires == 0 {
+            return Vec::new();
+        }
+        let mut samples = vec![Sample {
+            name: "transship_tls_certificate_expiry_seconds",
+            kind: Kind::Gauge,
+            help: "When the certificate shown to clients expires, in seconds since the epoch.",
+            labels: Vec::new(),
+            value: expires,
+        }];
+        samples.extend(ReloadOutcome::ALL.into_iter().map(|outcome| Sample {
+            name: "transship_tls_reloads_total",
+            kind: Kind::Counter,
+            help: "Times that changed certificate files were read, by outcome.",
+            labels: vec![("outcome", outcome.label().to_owned())],
+            value: self.reloads[outcome as usize].read(),
+        }));
+        samples
     }
 }
 
@@ -196,6 +282,7 @@ pub struct Sample {
 pub struct Metrics {
     cores: Arc<[Arc<Counters>]>,
     hops: Arc<[Arc<HopNumbers>]>,
+    certificate: Arc<Certificate>,
 }
 
 impl Metrics {
@@ -205,6 +292,7 @@ impl Metrics {
         Self {
             cores: (0..cores).map(|_| Arc::default()).collect(),
             hops: Arc::new([]),
+            certificate: Arc::default(),
         }
     }
 
@@ -215,6 +303,12 @@ impl Metrics {
             hops: hops.collect(),
             ..self
         }
+    }
+
+    /// Returns the numbers of the server's certificate.
+    #[must_use]
+    pub fn certificate(&self) -> &Certificate {
+        &self.certificate
     }
 
     /// Returns the numbers that core `index` writes.
@@ -246,8 +340,46 @@ impl Metrics {
         }));
         samples.extend(self.access_samples());
         samples.extend(self.hop_samples());
+        samples.extend(self.reason_samples());
         samples.extend(self.plain_samples());
+        samples.extend(self.certificate.samples());
         samples
+    }
+
+    /// Every reason is shown from the start, so that an alert can be written before the first event.
+    fn reason_samples(&self) -> Vec<Sample> {
+        let sample = |name, help, label: (&'static str, &str), value| Sample {
+            name,
+            kind: Kind::Counter,
+            help,
+            labels: vec![(label.0, label.1.to_owned())],
+            value,
+        };
+        let connections = ConnectionRefusal::ALL.into_iter().map(|reason| {
+            sample(
+                "transship_connections_refused_total",
+                "Client connections closed at once: too many in total or from one address.",
+                ("reason", reason.label()),
+                self.sum(|core| &core.connections_refused[reason as usize]),
+            )
+        });
+        let requests = RequestRefusal::ALL.into_iter().map(|reason| {
+            sample(
+                "transship_requests_refused_total",
+                "Requests refused for their form, by reason.",
+                ("reason", reason.label()),
+                self.sum(|core| &core.requests_refused[reason as usize]),
+            )
+        });
+        let deadlines = DeadlinePassed::ALL.into_iter().map(|kind| {
+            sample(
+                "transship_deadlines_passed_total",
+                "Client connections closed because a deadline passed, by its kind.",
+                ("kind", kind.label()),
+                self.sum(|core| &core.deadlines_passed[kind as usize]),
+            )
+        });
+        connections.chain(requests).chain(deadlines).collect()
     }
 
     fn request_samples(&self) -> Vec<Sample> {
@@ -274,7 +406,7 @@ impl Metrics {
 
     fn plain_samples(&self) -> Vec<Sample> {
         type Row = (&'static str, Kind, &'static str, fn(&Counters) -> &Cell);
-        let rows: [Row; 8] = [
+        let rows: [Row; 6] = [
             ("transship_fills", Kind::Gauge, "Fills that run.", |c| {
                 &c.fills_running
             }),
@@ -301,18 +433,6 @@ impl Metrics {
                 Kind::Counter,
                 "Client connections accepted.",
                 |c| &c.connections_accepted,
-            ),
-            (
-                "transship_connections_refused_total",
-                Kind::Counter,
-                "Client connections closed at once because connections_max was reached.",
-                |c| &c.connections_refused,
-            ),
-            (
-                "transship_deadlines_passed_total",
-                Kind::Counter,
-                "Client connections closed because a deadline passed.",
-                |c| &c.deadlines_passed,
             ),
             (
                 "transship_responses_aborted_total",
@@ -345,6 +465,9 @@ mod tests {
         metrics.core(1).count_request(CacheUse::Bypass, 299);
         metrics.core(0).connections.add(3);
         metrics.core(0).connections.sub(1);
+        let last = RequestRefusal::ALL[RequestRefusal::ALL.len() - 1];
+        metrics.core(1).count_refused_request(last);
+        metrics.core(0).count_deadline(DeadlinePassed::Body);
         let value = |name: &str, labels: &[&str]| {
             let found = metrics.samples().into_iter().find(|sample| {
                 sample.name == name
@@ -360,5 +483,13 @@ mod tests {
         assert_eq!(value("transship_requests_total", &["bypass", "0"]), 1);
         assert_eq!(value("transship_requests_total", &["miss", "200"]), 0);
         assert_eq!(value("transship_connections", &[]), 2);
+        let refused = "transship_requests_refused_total";
+        assert_eq!(value(refused, &[last.label()]), 1);
+        assert_eq!(value(refused, &["framing"]), 0);
+        assert_eq!(value("transship_deadlines_passed_total", &["body"]), 1);
+        assert_eq!(
+            value("transship_connections_refused_total", &["address"]),
+            0
+        );
     }
 }

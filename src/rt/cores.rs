@@ -10,6 +10,7 @@ use monoio::{IoUringDriver, LegacyDriver, RuntimeBuilder};
 
 use super::deadline;
 use super::tier::{RING_ENTRIES, Tier};
+use super::turn;
 
 /// Which core a thread is, handed to what runs on it.
 #[derive(Clone, Debug)]
@@ -118,6 +119,9 @@ pub(super) fn run(tier: Tier, main: impl Future<Output = ()>) -> io::Result<()> 
         monoio::spawn(deadline::sweep());
         main.await;
     };
+    if matches!(tier, Tier::Epoll { .. }) {
+        turn::on_epoll();
+    }
     match tier {
         Tier::Uring { flags } => RuntimeBuilder::<TimeDriver<IoUringDriver>>::new()
             .with_entries(RING_ENTRIES)

@@ -16,8 +16,10 @@ use crate::limits::DEADLINE_TICK;
 /// What a socket waits for, which decides what a drain does with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeadlineKind {
-    /// Something under way: it has until its deadline.
+    /// A response being sent: each byte that the peer takes gives it the whole time again.
     Active,
+    /// Something that must have ended by then, whatever the peer takes or sends in the meantime.
+    Whole,
     /// A message being received: past its deadline the receiving direction ends, so that the peer can
     /// still be told why.
     Receive,
@@ -77,9 +79,12 @@ impl Deadline {
         self.entry.kind.set(kind);
     }
 
-    /// Sets it once more to what it was set to, if it is set: the peer took or sent something.
+    /// Sets an `Active` one once more to what it was set to: the peer took something.
+    ///
+    /// Others stay: what TLS sends on its own account, in a handshake or for new keys, is no progress of
+    /// what they wait for.
     pub(super) fn renew(&self) {
-        if self.entry.due.get().is_some() {
+        if self.entry.kind.get() == DeadlineKind::Active && self.entry.due.get().is_some() {
             self.entry
                 .due
                 .set(Instant::now().checked_add(self.entry.after.get()));
@@ -128,7 +133,9 @@ fn expire(is_due: impl Fn(&Entry) -> bool) {
                 entry.expired.set(true);
                 match entry.kind.get() {
                     DeadlineKind::Receive => sys::shut_down_receive(entry.fd),
-                    DeadlineKind::Active | DeadlineKind::Idle => sys::shut_down(entry.fd),
+                    DeadlineKind::Active | DeadlineKind::Whole | DeadlineKind::Idle => {
+                        sys::shut_down(entry.fd);
+                    }
                 }
             }
             true

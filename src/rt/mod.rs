@@ -11,7 +11,7 @@
 //! Rules that callers keep:
 //! - A task never yields by waking itself: under `DEFER_TASKRUN` completions are reaped only when no
 //!   task is ready, so a task that is always ready would starve every socket. To give way, await an
-//!   operation of the ring ([`Socket::give_way`]).
+//!   operation of the ring ([`Socket::give_way`], which knows what epoll needs instead).
 //! - A task never blocks: what may block goes to a [`Pool`].
 
 mod addr;
@@ -22,9 +22,11 @@ mod notify;
 mod pool;
 mod resolve;
 mod socket;
+mod stamp;
 mod sys;
 mod tier;
 mod tls;
+mod turn;
 mod unless;
 
 pub use addr::{ListenAddr, ListenAddrError};
@@ -36,6 +38,7 @@ pub use notify::Notify;
 pub use pool::{Pool, blocking};
 pub use resolve::resolve;
 pub use socket::Socket;
+pub use stamp::Stamp;
 pub use tier::Tier;
 pub use tls::TlsSocket;
 pub use unless::unless;

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::future::{Future, poll_fn};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::FileExt;
@@ -16,7 +16,7 @@ use monoio::io::{AsyncReadRent, AsyncWriteRent};
 use monoio::net::TcpStream;
 
 use super::deadline::{Deadline, DeadlineKind};
-use super::{blocking, sys};
+use super::{blocking, sys, turn};
 use crate::limits::{SEND_SLICE_BYTES, SEND_TURN_BYTES};
 
 /// A connected TCP socket. Dropping it closes it.
@@ -138,6 +138,16 @@ impl Socket {
         Ok(())
     }
 
+    /// Sends what the send buffer has room for, without waiting.
+    pub(super) fn try_send(&self, parts: &[IoSlice<'_>], more: bool) -> io::Result<usize> {
+        sys::send_parts(self.fd(), parts, more)
+    }
+
+    /// Counts from here once more: the peer took something.
+    pub(super) fn renew_deadline(&self) {
+        self.deadline.renew();
+    }
+
     /// Sends bytes `offset..end` of `file` from the page cache, without copying them.
     ///
     /// `end` lies within the file. `progress` is called after each slice that the socket took, with
@@ -188,11 +198,16 @@ impl Socket {
         Ok(())
     }
 
-    /// Lets the core's other tasks run, by way of the ring, until the socket takes bytes.
+    /// Lets the core's other tasks run, and waits until the socket takes bytes.
     ///
     /// # Errors
     /// The kernel's, or `TimedOut` when the deadline passed.
     pub async fn give_way(&mut self) -> io::Result<()> {
+        turn::step_back().await;
+        self.writable().await
+    }
+
+    async fn writable(&mut self) -> io::Result<()> {
         // `relaxed` would return epoll's stale readiness and spin.
         let ready = self.stream.writable(false).await;
         if self.expired() {
@@ -229,9 +244,9 @@ impl Socket {
     }
 
     /// Waits for room when `error` says that there is none; returns any other error.
-    async fn wait_to_send(&mut self, error: io::Error) -> io::Result<()> {
+    pub(super) async fn wait_to_send(&mut self, error: io::Error) -> io::Result<()> {
         match error.kind() {
-            ErrorKind::WouldBlock => self.give_way().await,
+            ErrorKind::WouldBlock => self.writable().await,
             ErrorKind::Interrupted => Ok(()),
             _ => Err(self.told(error)),
         }

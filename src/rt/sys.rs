@@ -8,8 +8,9 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
 
+use rustix::io::ReadWriteFlags;
 use rustix::io::{FdFlags, fcntl_setfd};
-use rustix::net::{RecvFlags, SendFlags, Shutdown};
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 
 /// Borrows a descriptor for the length of one call.
 ///
@@ -50,6 +51,19 @@ pub(super) fn send(fd: RawFd, bytes: &[u8], more: bool) -> io::Result<usize> {
     Ok(rustix::net::send(borrow(fd), bytes, flags)?)
 }
 
+/// As [`send`], of parts that lie in different places.
+pub(super) fn send_parts(fd: RawFd, parts: &[io::IoSlice<'_>], more: bool) -> io::Result<usize> {
+    let mut flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    flags.set(SendFlags::MORE, more);
+    let mut nothing = SendAncillaryBuffer::default();
+    Ok(rustix::net::sendmsg(
+        borrow(fd),
+        parts,
+        &mut nothing,
+        flags,
+    )?)
+}
+
 /// Sends up to `count` bytes of `file` from `offset`, which it moves on. The socket is non-blocking.
 pub(super) fn send_file(
     fd: RawFd,
@@ -65,8 +79,33 @@ pub(super) fn send_file(
 pub(super) fn is_in_memory(file: &File, offset: u64) -> bool {
     let mut byte = [0];
     let mut parts = [io::IoSliceMut::new(&mut byte)];
-    let read = rustix::io::preadv2(file, &mut parts, offset, rustix::io::ReadWriteFlags::NOWAIT);
+    let read = rustix::io::preadv2(file, &mut parts, offset, ReadWriteFlags::NOWAIT);
     read != Err(rustix::io::Errno::AGAIN)
+}
+
+/// Reads bytes of `file` from `offset` as far as they are in memory, without waiting for those that are
+/// not; returns how many. 0 also where the file system cannot say. The file reaches to the end of `buf`.
+///
+/// # Errors
+/// The disk's; `UnexpectedEof` when the file is shorter than that.
+pub(super) fn read_in_memory(file: &File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut count = 0;
+    while count < buf.len() {
+        let mut parts = [io::IoSliceMut::new(&mut buf[count..])];
+        match rustix::io::preadv2(
+            file,
+            &mut parts,
+            offset + count as u64,
+            ReadWriteFlags::NOWAIT,
+        ) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => count += read,
+            Err(rustix::io::Errno::INTR) => {}
+            // The rest is not in memory, or NOWAIT is unknown here.
+            Err(_) => break,
+        }
+    }
+    Ok(count)
 }
 
 /// Says whether nothing has arrived: no bytes, no end, no error. Takes nothing, does not wait.

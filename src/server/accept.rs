@@ -1,17 +1,19 @@
-//! A core's listener: takes connections, counts them, and drains.
+//! A core's listener: takes connections, counts them in total and by address, and drains.
 
 use std::io;
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::Service;
+use super::addresses::Address;
 use super::connection;
 use super::context::Context;
 use super::transport::Transport;
 use crate::limits::{CLOSE_DELETED_EVERY, DRAIN_TICK, HANDSHAKE_TIMEOUT};
+use crate::metrics::{ConnectionRefusal, DeadlinePassed};
 use crate::rt::{self, Core, DeadlineKind, Listener, Socket, TlsSocket};
 
 /// Wait after an accept that failed, for want of descriptors say.
@@ -32,7 +34,7 @@ pub async fn serve(service: Arc<Service>, listener: TcpListener, core: Core) -> 
     let mut drain = std::pin::pin!(drain);
     while let Some(accepted) = rt::unless(drain.as_mut(), listener.accept()).await {
         match accepted {
-            Ok((socket, _)) => take(&context, socket),
+            Ok((socket, peer)) => take(&context, socket, peer.ip()),
             Err(error) => {
                 tracing::warn!(%error, "accept failed");
                 rt::sleep(ACCEPT_RETRY).await;
@@ -53,42 +55,75 @@ async fn close_deleted(context: Rc<Context>) {
 }
 
 /// Starts a connection's task, unless there are too many.
-fn take(context: &Rc<Context>, socket: Socket) {
-    let service = &context.service;
-    let before = service.connections.fetch_add(1, Ordering::Relaxed);
-    let seat = Seat(Rc::clone(context));
-    context.counters.connections.add(1);
+fn take(context: &Rc<Context>, socket: Socket, peer: IpAddr) {
     context.counters.connections_accepted.add(1);
-    if before >= service.options.connections_max {
-        context.counters.connections_refused.add(1);
-        return;
-    }
+    let seat = match Seat::take(context, peer) {
+        Ok(seat) => seat,
+        Err(reason) => {
+            context.counters.count_refused_connection(reason);
+            return;
+        }
+    };
     rt::spawn(async move {
-        if let Some(transport) = shake_hands(&seat.0, socket).await {
-            connection::run(&seat.0, transport).await;
+        if let Some(transport) = shake_hands(&seat.context, socket).await {
+            connection::run(&seat.context, transport).await;
         }
     });
 }
 
 /// A connection's place among those counted.
-struct Seat(Rc<Context>);
+struct Seat {
+    context: Rc<Context>,
+    /// Counted under this address, if addresses are counted.
+    address: Option<Address>,
+}
+
+impl Seat {
+    fn take(context: &Rc<Context>, peer: IpAddr) -> Result<Self, ConnectionRefusal> {
+        let service = &context.service;
+        let before = service.connections.fetch_add(1, Ordering::Relaxed);
+        context.counters.connections.add(1);
+        let mut seat = Self {
+            context: Rc::clone(context),
+            address: None,
+        };
+        if before >= service.options.connections_max {
+            return Err(ConnectionRefusal::Total);
+        }
+        if let Some(addresses) = &service.addresses {
+            let address = Address::from(peer);
+            if !addresses.enter(address) {
+                return Err(ConnectionRefusal::Address);
+            }
+            seat.address = Some(address);
+        }
+        Ok(seat)
+    }
+}
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.0.counters.connections.sub(1);
-        self.0.service.connections.fetch_sub(1, Ordering::Relaxed);
+        let service = &self.context.service;
+        if let (Some(addresses), Some(address)) = (&service.addresses, self.address) {
+            addresses.leave(address);
+        }
+        self.context.counters.connections.sub(1);
+        service.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 async fn shake_hands(context: &Context, socket: Socket) -> Option<Transport> {
-    let Some(config) = &context.service.tls else {
+    let Some(certificates) = &context.service.certificates else {
         return Some(Transport::Plain(socket));
     };
-    socket.set_deadline(HANDSHAKE_TIMEOUT, DeadlineKind::Active);
-    let tls = rustls::ServerConnection::new(Arc::clone(config)).ok()?;
+    socket.set_deadline(HANDSHAKE_TIMEOUT, DeadlineKind::Whole);
+    let tls = rustls::ServerConnection::new(certificates.current()).ok()?;
     match TlsSocket::handshake(socket, tls).await {
         Ok(socket) => Some(Transport::Tls(Box::new(socket))),
         Err(error) => {
+            if error.kind() == io::ErrorKind::TimedOut {
+                context.counters.count_deadline(DeadlinePassed::Handshake);
+            }
             tracing::debug!(%error, "TLS handshake failed");
             None
         }

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::body::{self, Plan, Source};
 use super::context::Context;
@@ -47,7 +48,7 @@ pub(super) async fn answer_plain(exchange: &mut Exchange, request: &Request<'_>)
     let (seconds, date) = exchange.context.now();
     if !service.access.is_public() {
         let mut grants = exchange.context.grants.borrow_mut();
-        if !grants.find(&digest, name.as_str(), credential, seconds) {
+        if !grants.find(&digest, name.as_str(), credential, Instant::now()) {
             return None;
         }
     }
@@ -114,36 +115,51 @@ pub(super) async fn answer(
 ) -> Next {
     let context = Rc::clone(&exchange.context);
     let digest = item.digest;
-    let is_granted = permit::is_granted(&context, terms.shown, item.repository, &digest);
-    let found = find(&context, digest).await;
-    if let (true, Ok(Some(blob))) = (is_granted, &found) {
-        return send_stored(exchange, request, terms, Rc::clone(blob)).await;
+    if permit::is_granted(&context, terms.shown, item.repository, &digest)
+        && let Ok(Some(blob)) = find(&context, digest).await
+    {
+        return send_stored(exchange, request, terms, blob).await;
     }
-    let visit = match permit::admit(&context, terms.shown, item).await {
-        Ok(visit) => visit,
-        Err(reply) => return exchange.reply(terms, reply).await,
+    exchange.transport.socket().clear_deadline();
+    let admitted = permit::admit(&context, terms.shown, item);
+    let visit = match exchange.transport.socket().unless_gone(admitted).await {
+        None => return Next::Abort,
+        Some(Ok(visit)) => visit,
+        Some(Err(reply)) => return exchange.reply(terms, reply).await,
     };
-    match found {
-        Ok(Some(blob)) => {
-            let permitted = permit::permit(&context, terms.shown, &visit, item);
-            exchange.transport.socket().clear_deadline();
-            match exchange.transport.socket().unless_gone(permitted).await {
-                None => Next::Abort,
-                Some(Ok(())) => send_stored(exchange, request, terms, blob).await,
-                Some(Err(reply)) => exchange.reply(terms, reply).await,
-            }
-        }
-        Ok(None) if terms.is_head => answer_head(exchange, terms, item, &visit).await,
-        Ok(None) => answer_absent(exchange, request, terms, item, &visit).await,
+    // Whether it is here is not looked at any closer before this client is known to be permitted.
+    if context.service.store.lookup(&digest).is_none() {
+        return answer_missing(exchange, request, terms, item, &visit).await;
+    }
+    let permitted = permit::permit(&context, terms.shown, &visit, item, None);
+    match exchange.transport.socket().unless_gone(permitted).await {
+        None => return Next::Abort,
+        Some(Ok(())) => {}
+        Some(Err(reply)) => return exchange.reply(terms, reply).await,
+    }
+    match find(&context, digest).await {
+        Ok(Some(blob)) => send_stored(exchange, request, terms, blob).await,
+        Ok(None) => answer_missing(exchange, request, terms, item, &visit).await,
         Err(error) => {
             tracing::error!(%digest, %error, "a stored blob could not be opened");
-            exchange
-                .reply(
-                    terms,
-                    Reply::error(Code::Unavailable, "the cache's disk failed"),
-                )
-                .await
+            let reply = Reply::error(Code::Unavailable, "the cache's disk failed");
+            exchange.reply(terms, reply).await
         }
+    }
+}
+
+/// Answers for a blob that is not here.
+async fn answer_missing(
+    exchange: &mut Exchange,
+    request: &Request<'_>,
+    terms: Terms<'_>,
+    item: Item<'_>,
+    visit: &Visit,
+) -> Next {
+    if terms.is_head {
+        answer_head(exchange, terms, item, visit).await
+    } else {
+        answer_absent(exchange, request, terms, item, visit).await
     }
 }
 
@@ -208,17 +224,32 @@ async fn answer_absent(
             wait_for_permitted_head(&context, &fill, terms.shown, item, visit, needs_size);
         match exchange.transport.socket().unless_gone(permitted).await {
             None => return Next::Abort,
-            Some(Ok(size_bytes)) => {
-                let source = Source::Filling { fill, size_bytes };
-                return send(exchange, request, terms, source, cache).await;
+            Some(Ok((size_bytes, is_answer_ours))) => {
+                let source = Source::Filling {
+                    fill: Arc::clone(&fill),
+                    size_bytes,
+                };
+                let next = send(exchange, request, terms, source, cache).await;
+                // Not before: what came was anybody's word until it was proved to be the blob.
+                if let Some(answered) = fill.proved_answer().filter(|_| is_answer_ours) {
+                    permit::confirm(&context, visit, item, answered);
+                }
+                return next;
             }
             Some(Err(Ending::Failed(Failure::Refused(_))))
                 if !fill.is_asked_as(name, &visit.authority) => {}
             // The leader's way went round in a cycle; this one's need not.
             Some(Err(Ending::Failed(Failure::Refused(refusal))))
                 if refusal.status == 508 && *fill.trail() != visit.trail => {}
+            // Nothing here may tell a refusal of what is stored from one of what is not.
+            Some(Err(Ending::Failed(Failure::Refused(refusal)))) => {
+                let (code, subject) = (Code::BlobUnknown, digest.to_string());
+                let name = Some(item.repository);
+                let reply = permit::refusal(&context, visit, name, &refusal, code, &subject);
+                return exchange.reply(terms, reply).await;
+            }
             Some(Err(Ending::Failed(failure))) => {
-                let reply = Reply::of_failure(&failure, visit.is_clients(), &digest.to_string());
+                let reply = Reply::of_failure(&failure);
                 return exchange.reply(terms, reply.counted(cache)).await;
             }
             Some(Err(Ending::Denied(reply))) => return exchange.reply(terms, reply).await,
@@ -236,9 +267,10 @@ enum Ending {
     Denied(Reply),
 }
 
-/// Waits until the next hop has answered and this client is known to be permitted; returns the size.
+/// Waits until the next hop has answered and this client is known to be permitted; returns the size, and
+/// whether the answer is to this client.
 ///
-/// An answer that is still to come, to a question as this client would put it, is the permission.
+/// It is if it was still to come, to a question as this client would put it; then it is the permission.
 async fn wait_for_permitted_head(
     context: &Context,
     fill: &Fill,
@@ -246,11 +278,11 @@ async fn wait_for_permitted_head(
     item: Item<'_>,
     visit: &Visit,
     needs_size: bool,
-) -> Result<Option<u64>, Ending> {
+) -> Result<(Option<u64>, bool), Ending> {
     let is_answer_ours =
         fill.is_unanswered() && fill.is_asked_as(item.repository.as_str(), &visit.authority);
     if !is_answer_ours {
-        let permitted = permit::permit(context, shown, visit, item).await;
+        let permitted = permit::permit(context, shown, visit, item, fill.size_bytes()).await;
         permitted.map_err(Ending::Denied)?;
     }
     let waited = cycle::wait_for_stranger(context, fill, item, visit).await;
@@ -258,10 +290,7 @@ async fn wait_for_permitted_head(
     let head = wait_for_head(fill, needs_size)
         .await
         .map_err(Ending::Failed)?;
-    if is_answer_ours {
-        permit::confirm(context, shown, visit, item);
-    }
-    Ok(head)
+    Ok((head, is_answer_ours))
 }
 
 /// Waits for the next hop's head, and for the whole blob where its size must be known and was not told.
@@ -292,7 +321,7 @@ async fn answer_head(
     let response = match exchange.context.service.upstream.send(&request).await {
         Ok(response) => response,
         Err(error) => {
-            if !error.is_known() {
+            if !error.is_known() && exchange.context.may_log() {
                 tracing::warn!(%digest, %error, "HEAD of a blob failed upstream");
             }
             return exchange
@@ -302,11 +331,11 @@ async fn answer_head(
     };
     if response.status() != 200 {
         let subject = digest.to_string();
-        let refusal = (&response).into();
-        let reply = Reply::of_refusal(&refusal, visit.is_clients(), Code::BlobUnknown, &subject);
+        let (context, refusal) = (&exchange.context, (&response).into());
+        let code = Code::BlobUnknown;
+        let reply = permit::refusal(context, visit, Some(name), &refusal, code, &subject);
         return exchange.reply(terms, reply).await;
     }
-    permit::confirm(&exchange.context, terms.shown, visit, item);
     let mut output = std::mem::take(&mut exchange.output);
     output.clear();
     let head = exchange.begin_head(&mut output, Status::OK, terms);

@@ -12,7 +12,7 @@ use crate::digest::Digest;
 use crate::fill::Fill;
 use crate::http::response::Connection;
 use crate::http::{Boundary, Framing, Method, Multipart, Ranges, Request, if_range_matches, range};
-use crate::metrics::CacheUse;
+use crate::metrics::{CacheUse, RequestRefusal};
 use crate::registry::{Code, media_type};
 
 /// Where a blob's bytes come from.
@@ -137,6 +137,8 @@ pub(super) async fn send(
                 .await
         }
         Plan::TooMany => {
+            let counters = &exchange.context.counters;
+            counters.count_refused_request(RequestRefusal::Ranges);
             let reply = Reply::bad_request(400, "too many ranges");
             exchange.reply(terms, reply).await
         }

@@ -4,9 +4,12 @@ use std::rc::Rc;
 
 use super::context::Context;
 use super::exchange::{Exchange, Next};
+use super::refusal;
 use super::transport::Transport;
+use crate::http::response::Connection;
 use crate::http::{Body, Chunked, HeadScan, Piece, Request, RequestError, Side, parse};
-use crate::limits::{DRAIN_BODY_BYTES_MAX, LINGER};
+use crate::limits::{DRAIN_BODY_BYTES_MAX, LINGER, REQUESTS_PER_TURN};
+use crate::metrics::{DeadlinePassed, RequestRefusal};
 use crate::rt::DeadlineKind;
 
 /// Room for most request heads, in bytes.
@@ -16,6 +19,7 @@ const INPUT_BYTES: usize = 4096;
 pub(super) async fn run(context: &Rc<Context>, transport: Transport) {
     let mut exchange = Exchange::new(Rc::clone(context), transport);
     let mut input = Vec::with_capacity(INPUT_BYTES);
+    let mut answered = 0_u64;
     loop {
         let head;
         (head, input) = receive_head(&mut exchange, input).await;
@@ -30,9 +34,9 @@ pub(super) async fn run(context: &Rc<Context>, transport: Transport) {
                         next => next,
                     }
                 }
-                Err(error) => exchange.refuse(error).await,
+                Err(error) => refuse(&mut exchange, error).await,
             },
-            Head::Refused(error) => exchange.refuse(error).await,
+            Head::Refused(error) => refuse(&mut exchange, error).await,
             Head::TooSlow => exchange.refuse_slow().await,
             Head::Gone => return,
         };
@@ -41,7 +45,31 @@ pub(super) async fn run(context: &Rc<Context>, transport: Transport) {
             Next::Close => return linger(exchange.transport, input).await,
             Next::Abort => return,
         }
+        if input.is_empty() && input.capacity() > INPUT_BYTES {
+            // One long head must not cost its room for as long as the connection stays.
+            input = Vec::with_capacity(INPUT_BYTES);
+        }
+        answered += 1;
+        if answered.is_multiple_of(REQUESTS_PER_TURN) && !give_way(&mut exchange).await {
+            return;
+        }
     }
+}
+
+/// Answers a head that cannot be parsed.
+async fn refuse(exchange: &mut Exchange, error: RequestError) -> Next {
+    let reason = refusal::reason(error);
+    exchange.context.counters.count_refused_request(reason);
+    exchange.refuse(error).await
+}
+
+/// Lets the core's other connections have their turn: with epoll, a client that sends requests without
+/// a pause and takes its responses would never let go of the core. Says whether the client is there.
+async fn give_way(exchange: &mut Exchange) -> bool {
+    let send_timeout = exchange.context.service.options.send_timeout;
+    exchange.transport.set_deadline(send_timeout);
+    let outcome = exchange.transport.give_way().await;
+    exchange.ended(outcome, Connection::Stay) == Next::Stay
 }
 
 /// What came of waiting for a request.
@@ -83,19 +111,24 @@ async fn receive_head(exchange: &mut Exchange, mut input: Vec<u8>) -> (Head, Vec
             Ok(0) => return (Head::Gone, input),
             Ok(_) => {}
             Err(_) if exchange.transport.socket().expired() => {
-                exchange.context.counters.deadlines_passed.add(1);
-                return (
-                    if was_started {
-                        Head::TooSlow
-                    } else {
-                        Head::Gone
-                    },
-                    input,
-                );
+                return (too_slow(exchange, was_started), input);
             }
             Err(_) => return (Head::Gone, input),
         }
     }
+}
+
+/// Counts a deadline that passed, unless a drain ended the wait.
+fn too_slow(exchange: &Exchange, was_started: bool) -> Head {
+    let context = &exchange.context;
+    if was_started {
+        context.counters.count_deadline(DeadlinePassed::Head);
+        return Head::TooSlow;
+    }
+    if !context.service.is_draining() {
+        context.counters.count_deadline(DeadlinePassed::Idle);
+    }
+    Head::Gone
 }
 
 /// What of a request's body has not been received yet.
@@ -113,9 +146,11 @@ impl Remaining {
         }
     }
 
-    /// Takes body bytes off the front of `input`. Says whether the body has ended; `Err` when it
-    /// cannot or should not be read to its end.
-    fn take(&mut self, input: &mut Vec<u8>) -> Result<bool, ()> {
+    /// Takes body bytes off the front of `input`. Says whether the body has ended.
+    ///
+    /// # Errors
+    /// When it cannot or should not be read to its end: where the next request begins is then unknown.
+    fn take(&mut self, input: &mut Vec<u8>) -> Result<bool, RequestRefusal> {
         match self {
             Self::Length(left) => {
                 let count = input
@@ -126,7 +161,7 @@ impl Remaining {
                 Ok(*left == 0)
             }
             Self::Chunked(chunked, taken) => loop {
-                match chunked.decode(input).map_err(drop)? {
+                match chunked.decode(input).map_err(|_| RequestRefusal::Body)? {
                     Piece::Data(range) => {
                         *taken += range.len() as u64;
                         input.drain(..range.end);
@@ -141,7 +176,7 @@ impl Remaining {
                     }
                 }
                 if *taken > DRAIN_BODY_BYTES_MAX {
-                    return Err(());
+                    return Err(RequestRefusal::BodyTooLong);
                 }
             },
         }
@@ -149,19 +184,33 @@ impl Remaining {
 }
 
 /// Receives and forgets a request's body, so that the next request can be found behind it.
+///
+/// The response has gone out before: a body that is malformed or too long can only be answered by a
+/// close, which leaves none of its bytes to be read as a request. All of it has one deadline, whatever
+/// trickles in meanwhile.
 async fn pass_body(exchange: &mut Exchange, input: &mut Vec<u8>, mut body: Remaining) -> Next {
+    let context = Rc::clone(&exchange.context);
+    let within = context.service.options.head_timeout;
+    let mut is_waiting = false;
     loop {
         match body.take(input) {
             Ok(true) => return Next::Stay,
             Ok(false) => {}
-            Err(()) => return Next::Close,
+            Err(reason) => {
+                context.counters.count_refused_request(reason);
+                return Next::Close;
+            }
         }
-        exchange
-            .transport
-            .set_deadline(exchange.context.service.options.head_timeout);
+        let socket = exchange.transport.socket();
+        if !std::mem::replace(&mut is_waiting, true) {
+            socket.set_deadline(within, DeadlineKind::Whole);
+        }
         let (outcome, received) = exchange.transport.recv(std::mem::take(input)).await;
         *input = received;
         if !matches!(outcome, Ok(1..)) {
+            if exchange.transport.socket().expired() {
+                context.counters.count_deadline(DeadlinePassed::Body);
+            }
             return Next::Abort;
         }
     }
@@ -171,7 +220,7 @@ async fn pass_body(exchange: &mut Exchange, input: &mut Vec<u8>, mut body: Remai
 /// connection, and the client might never see the response (RFC 9112 §9.6).
 async fn linger(mut transport: Transport, mut input: Vec<u8>) {
     transport.shut_down_send().await;
-    transport.set_deadline(LINGER);
+    transport.socket().set_deadline(LINGER, DeadlineKind::Whole);
     let mut left = DRAIN_BODY_BYTES_MAX;
     loop {
         input.clear();

@@ -7,9 +7,11 @@ use super::reply::{Reply, Status};
 use super::transport::Transport;
 use super::{blob, cycle, listing, manifest, permit};
 use crate::access::{Item, Kind, Shown};
+use crate::http::grammar::is_authority;
 use crate::http::response::Connection;
 use crate::http::{Body, Method, Query, Request, RequestError, ResponseHead, Version};
-use crate::limits::{DRAIN_BODY_BYTES_MAX, OUTPUT_KEPT_BYTES};
+use crate::limits::{DRAIN_BODY_BYTES_MAX, NAMESPACE_BYTES_MAX, OUTPUT_KEPT_BYTES};
+use crate::metrics::{DeadlinePassed, RequestRefusal};
 use crate::registry::{Code, Route};
 
 /// Where the keys of signed URLs are found (RFC 8615), whatever the prefix.
@@ -70,6 +72,8 @@ impl Exchange {
         };
         let query = Query::new(request.query);
         let (Ok(namespace), Ok(token)) = (query.find("ns"), query.find("token")) else {
+            let counters = &self.context.counters;
+            counters.count_refused_request(RequestRefusal::Query);
             return self
                 .say(
                     request,
@@ -82,7 +86,8 @@ impl Exchange {
             is_head: request.method == Method::Head,
             version: request.version,
             connection,
-            namespace: namespace.as_deref(),
+            // What is no host means nothing to a client either, and is not echoed.
+            namespace: namespace.as_deref().filter(|text| is_host(text)),
             shown: Shown {
                 token: token.as_deref(),
                 authorization: request.authorization,
@@ -98,13 +103,15 @@ impl Exchange {
                 self.answer_route(request, query, terms, route).await
             }
             Ok(_) => self.reply(terms, Reply::unsupported()).await,
-            Err(error) => match error.code() {
-                Some(code) => {
-                    self.reply(terms, Reply::error(code, &error.to_string()))
-                        .await
-                }
-                None => self.reply(terms, Reply::not_found()).await,
-            },
+            Err(error) => {
+                let counters = &self.context.counters;
+                counters.count_refused_request(RequestRefusal::Path);
+                let reply = match error.code() {
+                    Some(code) => Reply::error(code, &error.to_string()),
+                    None => Reply::not_found(),
+                };
+                self.reply(terms, reply).await
+            }
         }
     }
 
@@ -218,7 +225,7 @@ impl Exchange {
             Ok(()) => Next::Stay,
             Err(_) => {
                 if self.transport.socket().expired() {
-                    self.context.counters.deadlines_passed.add(1);
+                    self.context.counters.count_deadline(DeadlinePassed::Send);
                 }
                 Next::Abort
             }
@@ -258,6 +265,11 @@ impl Terms<'_> {
             trail: None,
         },
     };
+}
+
+/// Says whether `text` may be the host of a registry.
+fn is_host(text: &str) -> bool {
+    text.len() <= NAMESPACE_BYTES_MAX && is_authority(text)
 }
 
 const fn is_read(method: Method) -> bool {

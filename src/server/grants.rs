@@ -6,9 +6,11 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::time::Instant;
 
 use crate::digest::Digest;
 use crate::http::Request;
+use crate::limits::GRANTS_BYTES_MAX;
 
 /// Bytes at the end of a credential that are hashed: a token ends in its signature, which spreads well.
 const HASHED_BYTES: usize = 32;
@@ -33,8 +35,9 @@ impl<'a> Credential<'a> {
             None => Some(Self::of_field(request.authorization, heeds_authorization)),
             Some(query) => {
                 let token = query.strip_prefix("token=")?;
-                let is_literal = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-                token.bytes().all(is_literal).then_some(Self::Token(token))
+                // Nothing encoded and no second parameter: the token stands there as it is.
+                let is_literal = memchr::memchr3(b'%', b'+', b'&', token.as_bytes()).is_none();
+                is_literal.then_some(Self::Token(token))
             }
         }
     }
@@ -53,33 +56,45 @@ impl<'a> Credential<'a> {
         }
     }
 
-    const fn is_token(self) -> bool {
-        matches!(self, Self::Token(_))
+    const fn kind(self) -> CredentialKind {
+        match self {
+            Self::Nobody => CredentialKind::Nobody,
+            Self::Token(_) => CredentialKind::Token,
+            Self::Authorization(_) => CredentialKind::Authorization,
+        }
     }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CredentialKind {
+    Nobody,
+    Token,
+    Authorization,
 }
 
 struct Grant {
     digest: Digest,
     repository: Box<str>,
-    is_token: bool,
+    kind: CredentialKind,
     credential: Box<[u8]>,
-    /// Seconds since the epoch.
-    until: u64,
+    until: Instant,
 }
 
 impl Grant {
     fn is_for(&self, digest: &Digest, repository: &str, credential: Credential<'_>) -> bool {
         self.digest == *digest
             && *self.repository == *repository
-            && self.is_token == credential.is_token()
+            && self.kind == credential.kind()
             && *self.credential == *credential.bytes()
     }
 }
 
-/// The grants of one core, of which the older half goes when there are too many.
+/// The grants of one core, of which the older half goes when there are too many, or too long ones.
 pub(super) struct Grants {
     young: HashMap<u64, Grant>,
     old: HashMap<u64, Grant>,
+    /// Bytes of the credentials of `young`.
+    young_bytes: usize,
     keyed: RandomState,
     generation_max: usize,
 }
@@ -89,19 +104,19 @@ impl Grants {
         Self {
             young: HashMap::new(),
             old: HashMap::new(),
+            young_bytes: 0,
             keyed: RandomState::new(),
             generation_max: (count_max / 2).max(1),
         }
     }
 
-    /// Says whether this was granted, and still is at `now` (seconds since the epoch). Costs about
-    /// 100 ns.
+    /// Says whether this was granted, and still is at `now`. Costs about 100 ns.
     pub(super) fn find(
         &mut self,
         digest: &Digest,
         repository: &str,
         credential: Credential<'_>,
-        now: u64,
+        now: Instant,
     ) -> bool {
         let key = self.key(digest, repository, credential);
         let counts =
@@ -119,18 +134,18 @@ impl Grants {
         counts
     }
 
-    /// Remembers a grant until that many seconds after the epoch.
+    /// Remembers a grant until then.
     pub(super) fn insert(
         &mut self,
         digest: &Digest,
         repository: &str,
         credential: Credential<'_>,
-        until: u64,
+        until: Instant,
     ) {
         let grant = Grant {
             digest: *digest,
             repository: repository.into(),
-            is_token: credential.is_token(),
+            kind: credential.kind(),
             credential: credential.bytes().into(),
             until,
         };
@@ -138,9 +153,12 @@ impl Grants {
     }
 
     fn put(&mut self, key: u64, grant: Grant) {
-        if self.young.len() >= self.generation_max {
+        let is_full = self.young.len() >= self.generation_max;
+        if is_full || self.young_bytes > GRANTS_BYTES_MAX / 2 {
             self.old = std::mem::take(&mut self.young);
+            self.young_bytes = 0;
         }
+        self.young_bytes += grant.credential.len();
         self.young.insert(key, grant);
     }
 
@@ -157,8 +175,15 @@ impl Grants {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::digest::Algorithm;
+
+    fn at(seconds: u64) -> Instant {
+        static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+        *START.get_or_init(Instant::now) + Duration::from_secs(seconds)
+    }
 
     #[test]
     fn a_grant_is_for_one_digest_one_name_one_credential_and_its_time() {
@@ -166,19 +191,20 @@ mod tests {
         let mut grants = Grants::new(16);
         let (one, other) = (digest("1"), digest("2"));
         let token = Credential::Token("head.claims.signature");
-        grants.insert(&one, "a/b", token, 100);
-        assert!(grants.find(&one, "a/b", token, 99));
-        assert!(!grants.find(&one, "a/b", token, 100), "it has ended");
-        assert!(!grants.find(&other, "a/b", token, 99));
-        assert!(!grants.find(&one, "a/bc", token, 99));
-        assert!(!grants.find(&one, "a", token, 99));
+        grants.insert(&one, "a/b", token, at(100));
+        assert!(grants.find(&one, "a/b", token, at(99)));
+        assert!(!grants.find(&one, "a/b", token, at(100)), "it has ended");
+        assert!(!grants.find(&other, "a/b", token, at(99)));
+        assert!(!grants.find(&one, "a/bc", token, at(99)));
+        assert!(!grants.find(&one, "a", token, at(99)));
         for stranger in [
             Credential::Nobody,
             // The same end, and so the same key: compared in full.
             Credential::Token("hEad.claims.signature"),
+            Credential::Authorization(b""),
             Credential::Authorization(b"head.claims.signature"),
         ] {
-            assert!(!grants.find(&one, "a/b", stranger, 99), "{stranger:?}");
+            assert!(!grants.find(&one, "a/b", stranger, at(99)), "{stranger:?}");
         }
     }
 
@@ -187,10 +213,33 @@ mod tests {
         let digest = Digest::of(Algorithm::Sha256, b"1");
         let mut grants = Grants::new(16);
         let mut long = vec![b'a'; 4096];
-        grants.insert(&digest, "a", Credential::Authorization(&long), 100);
-        assert!(grants.find(&digest, "a", Credential::Authorization(&long), 1));
+        grants.insert(&digest, "a", Credential::Authorization(&long), at(100));
+        assert!(grants.find(&digest, "a", Credential::Authorization(&long), at(1)));
         long[0] = b'b';
-        assert!(!grants.find(&digest, "a", Credential::Authorization(&long), 1));
+        assert!(!grants.find(&digest, "a", Credential::Authorization(&long), at(1)));
+    }
+
+    #[test]
+    fn an_empty_credential_is_not_nobody() {
+        let digest = Digest::of(Algorithm::Sha256, b"1");
+        let mut grants = Grants::new(16);
+        grants.insert(&digest, "a", Credential::Nobody, at(100));
+        assert!(!grants.find(&digest, "a", Credential::Authorization(b""), at(1)));
+    }
+
+    #[test]
+    fn long_credentials_do_not_fill_the_memory() {
+        let digest = Digest::of(Algorithm::Sha256, b"1");
+        let mut grants = Grants::new(1 << 20);
+        for round in 0..2000_u32 {
+            let mut long = vec![b'a'; 30_000];
+            long[..4].copy_from_slice(&round.to_le_bytes());
+            let name = round.to_string();
+            grants.insert(&digest, &name, Credential::Authorization(&long), at(100));
+        }
+        let all = grants.young.values().chain(grants.old.values());
+        let bytes: usize = all.map(|grant| grant.credential.len()).sum();
+        assert!(bytes <= GRANTS_BYTES_MAX + 100_000, "{bytes}");
     }
 
     #[test]
@@ -199,11 +248,11 @@ mod tests {
         let mut grants = Grants::new(8);
         for round in 0..100 {
             let name = format!("r/{round}");
-            grants.insert(&digest, "hot", Credential::Nobody, 100);
-            grants.insert(&digest, &name, Credential::Nobody, 100);
-            assert!(grants.find(&digest, "hot", Credential::Nobody, 1));
+            grants.insert(&digest, "hot", Credential::Nobody, at(100));
+            grants.insert(&digest, &name, Credential::Nobody, at(100));
+            assert!(grants.find(&digest, "hot", Credential::Nobody, at(1)));
             assert!(grants.young.len() + grants.old.len() <= 8);
         }
-        assert!(!grants.find(&digest, "r/0", Credential::Nobody, 1));
+        assert!(!grants.find(&digest, "r/0", Credential::Nobody, at(1)));
     }
 }

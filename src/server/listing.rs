@@ -3,11 +3,11 @@
 use super::context::Context;
 use super::permit;
 use super::reply::{Reply, Status};
-use crate::access::Shown;
+use crate::access::{Shown, Visit};
 use crate::http::Query;
 use crate::limits::LISTING_BYTES_MAX;
-use crate::metrics::CacheUse;
-use crate::registry::{Code, NextPage, Route, media_type};
+use crate::metrics::{CacheUse, RequestRefusal};
+use crate::registry::{Code, Name, NextPage, Route, media_type};
 use crate::upstream::{self, Response};
 
 /// Answers a request for a list.
@@ -17,8 +17,8 @@ pub(super) async fn answer(
     query: Query<'_>,
     route: Route<'_>,
 ) -> Reply {
-    let name = permit::repository(&route);
-    let visit = match permit::admit_unsigned(context, shown, name).await {
+    let wanted = permit::wanted(&route);
+    let visit = match permit::admit_unsigned(context, shown, wanted).await {
         Ok(visit) => visit,
         Err(reply) => return reply,
     };
@@ -26,6 +26,8 @@ pub(super) async fn answer(
         return nothing();
     }
     let Ok(query) = passed_on(query) else {
+        let counters = &context.counters;
+        counters.count_refused_request(RequestRefusal::Query);
         return Reply::error(Code::RequestInvalid, "ambiguous query");
     };
     let (path, repository, unknown) = match route {
@@ -47,7 +49,7 @@ pub(super) async fn answer(
         trail: visit.trail.clone(),
         ..upstream::Request::get(format!("{path}{query}"))
     };
-    match ask(context, &request, visit.is_clients(), unknown).await {
+    match ask(context, &request, &visit, repository, unknown).await {
         Ok(reply) => reply,
         // Not every upstream has a catalogue; asking for it is how a cache is tried out.
         Err(Refusal::Answered(_)) if route == Route::Catalog => nothing(),
@@ -85,11 +87,12 @@ fn passed_on(query: Query<'_>) -> Result<String, crate::http::query::QueryError>
 async fn ask(
     context: &Context,
     request: &upstream::Request,
-    is_clients: bool,
+    visit: &Visit,
+    name: Option<Name<'_>>,
     unknown: Code,
 ) -> Result<Reply, Refusal> {
     let failed = |error: upstream::Error| {
-        if !error.is_known() {
+        if !error.is_known() && context.may_log() {
             tracing::warn!(path = request.path, %error, "a list could not be asked for");
         }
         Refusal::Failed(Reply::of_upstream_error(&error))
@@ -102,7 +105,7 @@ async fn ask(
         .map_err(failed)?;
     if response.status() != 200 {
         let refusal = (&response).into();
-        let reply = Reply::of_refusal(&refusal, is_clients, unknown, &request.path);
+        let reply = permit::refusal(context, visit, name, &refusal, unknown, &request.path);
         return Err(Refusal::Answered(reply));
     }
     let content_type = response.field("content-type").and_then(media_type::essence);

@@ -1,12 +1,13 @@
 //! Manifests: by tag always with the origin's word, by digest from the store once known.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use super::context::Context;
 use super::permit;
 use super::reply::{Reply, Status};
 use super::tags::TagKey;
-use crate::access::{Item, Kind, Shown, Visit};
+use crate::access::{Item, Kind, Shown, Visit, Wanted};
 use crate::digest::{Algorithm, Digest};
 use crate::http::{Request, if_none_match};
 use crate::limits::MANIFEST_BYTES_MAX;
@@ -30,7 +31,7 @@ pub(super) async fn answer(
     name: Name<'_>,
     reference: Reference<'_>,
 ) -> Reply {
-    let visit = match permit::admit_unsigned(context, shown, Some(name)).await {
+    let visit = match permit::admit_unsigned(context, shown, Wanted::Repository(name)).await {
         Ok(visit) => visit,
         Err(reply) => return reply,
     };
@@ -130,16 +131,18 @@ impl Asking<'_> {
     async fn by_digest(&self, digest: Digest) -> Result<Found, Reply> {
         let context = self.context;
         if let Some(manifest) = stored(context, digest).await {
-            permit::permit(context, self.shown, self.visit, self.item(digest)).await?;
+            let item = self.item(digest);
+            permit::permit(context, self.shown, self.visit, item, None).await?;
             return Ok(Found::new(digest, manifest, CacheUse::Hit));
         }
+        let asked = Instant::now();
         let response = self.ask(&digest.to_string(), Some(digest), None).await?;
         if response.status() != 200 {
             return Err(self.refused(&response, &digest.to_string()));
         }
         let behind = response.cache_status();
         let received = receive(context, response, digest.algorithm(), Some(digest)).await?;
-        self.confirm(digest);
+        self.confirm(digest, asked);
         Ok(Found::new(digest, received.1, CacheUse::Miss).behind(behind))
     }
 
@@ -158,11 +161,12 @@ impl Asking<'_> {
             None => None,
         };
         let if_none_match = known.as_ref().map(|(digest, _)| format!("\"{digest}\""));
+        let asked = Instant::now();
         let response = self.ask(tag, None, if_none_match).await?;
         let behind = response.cache_status();
         match (response.status(), known) {
             (304, Some((digest, manifest))) => {
-                self.confirm(digest);
+                self.confirm(digest, asked);
                 Ok(Found {
                     cache_status: REVALIDATED,
                     ..Found::new(digest, manifest, CacheUse::Hit).behind(behind)
@@ -172,7 +176,7 @@ impl Asking<'_> {
                 let said = said_digest(&response)?;
                 let algorithm = said.as_ref().map_or(Algorithm::Sha256, Digest::algorithm);
                 let (digest, manifest) = receive(context, response, algorithm, said).await?;
-                self.confirm(digest);
+                self.confirm(digest, asked);
                 tags.remember(key, digest);
                 Ok(Found::new(digest, manifest, CacheUse::Miss).behind(behind))
             }
@@ -194,8 +198,8 @@ impl Asking<'_> {
         }
     }
 
-    fn confirm(&self, digest: Digest) {
-        permit::confirm(self.context, self.shown, self.visit, self.item(digest));
+    fn confirm(&self, digest: Digest, asked: Instant) {
+        permit::confirm(self.context, self.visit, self.item(digest), asked);
     }
 
     /// Asks the next hop; `digest` is that of `reference` where it is one.
@@ -216,7 +220,7 @@ impl Asking<'_> {
         };
         let asked = self.context.service.upstream.send(&request).await;
         asked.map_err(|error| {
-            if !error.is_known() {
+            if !error.is_known() && self.context.may_log() {
                 tracing::warn!(repository = %self.name, reference, %error, "a manifest could not be asked for");
             }
             Reply::of_upstream_error(&error)
@@ -225,11 +229,12 @@ impl Asking<'_> {
 
     fn refused(&self, response: &Response, reference: &str) -> Reply {
         let status = response.status();
-        if !matches!(status, 401 | 403 | 404 | 508) {
+        if !matches!(status, 401 | 403 | 404 | 508) && self.context.may_log() {
             tracing::warn!(reference, status, "the next hop refused a manifest");
         }
-        let (refusal, is_clients) = (response.into(), self.visit.is_clients());
-        Reply::of_refusal(&refusal, is_clients, Code::ManifestUnknown, reference)
+        let (name, refusal) = (Some(self.name), response.into());
+        let code = Code::ManifestUnknown;
+        permit::refusal(self.context, self.visit, name, &refusal, code, reference)
     }
 }
 

@@ -11,6 +11,7 @@
 //! (`upstream`), or of where a blob lies (`store`).
 
 mod accept;
+mod addresses;
 mod blob;
 mod body;
 mod connection;
@@ -24,6 +25,7 @@ mod open_blobs;
 mod opening;
 mod options;
 mod permit;
+mod refusal;
 mod reply;
 mod tags;
 mod tls;
@@ -34,7 +36,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 pub use accept::serve;
-pub use options::{Options, Tls, TlsVersion};
+pub use options::{CIPHER_SUITES, ClientAuth, Options, Tls, TlsVersion};
 
 use crate::access::Access;
 use crate::fill::Fills;
@@ -42,8 +44,10 @@ use crate::metrics::Metrics;
 use crate::rt::Notify;
 use crate::store::Store;
 use crate::upstream::Upstream;
+use addresses::Addresses;
 use opening::Opening;
 use tags::Tags;
+use tls::Certificates;
 
 /// What all cores serve from.
 #[derive(Debug)]
@@ -56,8 +60,10 @@ pub struct Service {
     metrics: Metrics,
     tags: Tags,
     opening: Opening,
-    tls: Option<Arc<rustls::ServerConfig>>,
+    certificates: Option<Certificates>,
     connections: AtomicUsize,
+    /// `None` lets one address take every seat.
+    addresses: Option<Addresses>,
     open_files_per_core: usize,
     cycles: cycle::Seen,
     draining: AtomicBool,
@@ -87,13 +93,13 @@ impl Service {
     /// # Errors
     /// When a certificate or key cannot be used, with the file that it is about.
     pub fn new(options: Options, parts: Parts) -> io::Result<Self> {
-        let tls = options
+        let certificates = options
             .tls
-            .as_ref()
-            .map(tls::server_config)
-            .transpose()?
-            .map(Arc::new);
+            .clone()
+            .map(|tls| Certificates::read(tls, parts.metrics.clone()))
+            .transpose()?;
         Ok(Self {
+            addresses: options.connections_per_address_max.map(Addresses::new),
             options,
             store: parts.store,
             fills: parts.fills,
@@ -102,7 +108,7 @@ impl Service {
             metrics: parts.metrics,
             tags: Tags::default(),
             opening: Opening::new()?,
-            tls,
+            certificates,
             connections: AtomicUsize::new(0),
             open_files_per_core: parts.open_files_per_core,
             cycles: cycle::Seen::default(),
@@ -116,6 +122,25 @@ impl Service {
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Release);
         self.drain.wake_all();
+    }
+
+    /// Reads the certificates again if their files have changed; to be called every
+    /// [`limits::CERTIFICATES_LOOK_EVERY`](crate::limits::CERTIFICATES_LOOK_EVERY). Says whether there are
+    /// any to look at.
+    pub fn look_at_certificates(&self) -> bool {
+        self.certificates
+            .as_ref()
+            .inspect(|certificates| certificates.look())
+            .is_some()
+    }
+
+    /// Reads the certificates again, changed or not. Running connections stay as they are. Says whether
+    /// there are any to read.
+    pub fn reread_certificates(&self) -> bool {
+        self.certificates
+            .as_ref()
+            .inspect(|certificates| certificates.reread())
+            .is_some()
     }
 
     /// Says whether [`Service::drain`] was called.

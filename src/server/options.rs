@@ -1,7 +1,10 @@
 //! What an operator may say about the server that clients talk to.
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use rustls::CipherSuite;
 
 use crate::rt::ListenAddr;
 
@@ -20,12 +23,14 @@ pub struct Options {
     pub drain_timeout: Duration,
     /// Longest silence between two requests of a connection.
     pub idle_timeout: Duration,
-    /// Longest time from a request's first byte to its last head byte.
+    /// Longest time from a request's first byte to its last head byte, and for a body after it.
     pub head_timeout: Duration,
     /// Longest time in which a client takes not one byte of a response.
     pub send_timeout: Duration,
     /// Most client connections at once, over all cores.
     pub connections_max: usize,
+    /// Most client connections of one address at once; `None` is no bound.
+    pub connections_per_address_max: Option<NonZeroUsize>,
 }
 
 /// Certificates and protocol bounds (`http.tls`).
@@ -37,9 +42,67 @@ pub struct Tls {
     pub key: PathBuf,
     /// PEM files of authorities that client certificates must come from; empty asks for none.
     pub client_cas: Vec<PathBuf>,
+    /// What is asked of clients where there are `client_cas`.
+    pub client_auth: ClientAuth,
     /// Lowest protocol version accepted.
     pub minimum: TlsVersion,
+    /// TLS 1.2 suites that are offered, besides all of TLS 1.3; empty offers all of [`CIPHER_SUITES`].
+    pub cipher_suites: Vec<CipherSuite>,
 }
+
+/// How strictly client certificates are asked for (`http.tls.clientauth`), as Go's `tls.ClientAuthType`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// Asked for; what comes, if anything, is not held against the authorities.
+    Request,
+    /// Any certificate will do, but one there must be.
+    RequireAny,
+    /// None will do, but one that comes must be vouched for.
+    VerifyIfGiven,
+    /// There must be one that is vouched for.
+    RequireAndVerify,
+}
+
+/// The cipher suites that there are, by the registry's names (`http.tls.ciphersuites`); those of TLS 1.3
+/// come last.
+pub const CIPHER_SUITES: [(&str, CipherSuite); 9] = [
+    (
+        "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+    ),
+    (
+        "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+        CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+    ),
+    (
+        "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+    ),
+    (
+        "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+        CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+    ),
+    (
+        "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+    ),
+    (
+        "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+        CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+    ),
+    (
+        "TLS_AES_128_GCM_SHA256",
+        CipherSuite::TLS13_AES_128_GCM_SHA256,
+    ),
+    (
+        "TLS_AES_256_GCM_SHA384",
+        CipherSuite::TLS13_AES_256_GCM_SHA384,
+    ),
+    (
+        "TLS_CHACHA20_POLY1305_SHA256",
+        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256,
+    ),
+];
 
 /// Protocol versions that rustls speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

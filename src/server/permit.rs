@@ -1,14 +1,16 @@
 //! Between a request and `access`: who asks, whether they may, and what they are told if not.
 
+use std::time::{Duration, Instant};
+
 use super::context::Context;
 use super::grants::Credential;
 use super::reply::Reply;
-use crate::access::{Denial, Item, Kind, Lease, Shown, Visit};
+use crate::access::{Denial, Item, Kind, Lease, Shown, Visit, Wanted};
 use crate::auth;
 use crate::digest::Digest;
 use crate::metrics::AccessRefusal;
 use crate::registry::{Code, Name, Route};
-use crate::upstream::Trail;
+use crate::upstream::{Refusal, Trail};
 
 /// Says whether this core was lately permitted to give just this.
 pub(super) fn is_granted(
@@ -17,23 +19,22 @@ pub(super) fn is_granted(
     name: Name<'_>,
     digest: &Digest,
 ) -> bool {
-    let (now, _) = context.now();
     let credential = credential(context, shown);
     let mut grants = context.grants.borrow_mut();
-    context.service.access.is_public() || grants.find(digest, name.as_str(), credential, now)
+    context.service.access.is_public()
+        || grants.find(digest, name.as_str(), credential, Instant::now())
 }
 
 /// Remembers on this core what was permitted.
-pub(super) fn grant(context: &Context, shown: Shown<'_>, item: Item<'_>, lease: Lease) {
-    if item.kind == Kind::Blob && !context.service.access.is_public() {
+fn grant(context: &Context, shown: Shown<'_>, item: Item<'_>, lease: Lease) {
+    let (now, _) = context.now();
+    // From here on by a clock that nobody sets.
+    let left = Duration::from_secs(lease.until.saturating_sub(now));
+    let until = Instant::now().checked_add(left);
+    if let Some(until) = until.filter(|_| item.kind == Kind::Blob && !left.is_zero()) {
         let credential = credential(context, shown);
         let mut grants = context.grants.borrow_mut();
-        grants.insert(
-            &item.digest,
-            item.repository.as_str(),
-            credential,
-            lease.until,
-        );
+        grants.insert(&item.digest, item.repository.as_str(), credential, until);
     }
 }
 
@@ -66,11 +67,11 @@ pub(super) async fn admit(
 pub(super) async fn admit_unsigned(
     context: &Context,
     shown: Shown<'_>,
-    name: Option<Name<'_>>,
+    wanted: Wanted<'_>,
 ) -> Result<Visit, Reply> {
     let (now, _) = context.now();
     let access = &context.service.access;
-    let admitted = access.admit_unsigned(shown, name, now).await;
+    let admitted = access.admit_unsigned(shown, wanted, now).await;
     admitted.map_err(|denial| refused(context, &denial, Code::NameUnknown, ""))
 }
 
@@ -83,10 +84,12 @@ pub(super) async fn permit(
     shown: Shown<'_>,
     visit: &Visit,
     item: Item<'_>,
+    size_bytes: Option<u64>,
 ) -> Result<(), Reply> {
     let (now, _) = context.now();
     let access = &context.service.access;
-    match access.permit(visit, item, now, &context.counters).await {
+    let asked = access.permit(visit, item, size_bytes, now, &context.counters);
+    match asked.await {
         Ok(lease) => {
             grant(context, shown, item, lease);
             Ok(())
@@ -95,17 +98,32 @@ pub(super) async fn permit(
     }
 }
 
-/// Takes note that the origin has just given `item` to `visit`.
-pub(super) fn confirm(context: &Context, shown: Shown<'_>, visit: &Visit, item: Item<'_>) {
-    let (now, _) = context.now();
-    let access = &context.service.access;
-    access.confirm(visit, item);
-    grant(context, shown, item, access.lease(visit, now));
+/// Takes note that the origin gave `item` to `visit` at the moment `answered`, and that it was proved.
+pub(super) fn confirm(context: &Context, visit: &Visit, item: Item<'_>, answered: Instant) {
+    context.service.access.confirm(visit, item, answered);
+}
+
+/// Returns what the client is told of a next hop's refusal, and forgets what was remembered of its right.
+pub(super) fn refusal(
+    context: &Context,
+    visit: &Visit,
+    repository: Option<Name<'_>>,
+    refusal: &Refusal,
+    unknown: Code,
+    subject: &str,
+) -> Reply {
+    if let Some(repository) = repository
+        && matches!(refusal.status, 401 | 403 | 404)
+    {
+        context.service.access.take_back(visit, repository);
+        context.counters.count_access_refusal(AccessRefusal::Origin);
+    }
+    Reply::of_refusal(refusal, visit.is_clients(), unknown, subject)
 }
 
 /// Answers the base of the API: with the origin's challenge, where clients log in there.
 pub(super) async fn answer_base(context: &Context, shown: Shown<'_>) -> Reply {
-    let visit = match admit_unsigned(context, shown, None).await {
+    let visit = match admit_unsigned(context, shown, Wanted::Base).await {
         Ok(visit) => visit,
         Err(reply) => return reply,
     };
@@ -117,10 +135,7 @@ pub(super) async fn answer_base(context: &Context, shown: Shown<'_>) -> Reply {
 
 /// Answers for the keys of signed URLs.
 pub(super) async fn answer_keys(context: &Context, trail: Trail) -> Reply {
-    match context.service.access.public_keys(trail).await {
-        Some(keys) => Reply::keys(keys),
-        None => Reply::not_found(),
-    }
+    Reply::keys(context.service.access.public_keys(trail).await.into_bytes())
 }
 
 fn denied(context: &Context, shown: Shown<'_>, denial: &Denial, item: &Item<'_>) -> Reply {
@@ -159,15 +174,15 @@ fn reason(denial: &Denial) -> AccessRefusal {
         Denial::Unsigned => AccessRefusal::Unsigned,
         Denial::LogIn(_) | Denial::Malformed => AccessRefusal::LogIn,
         Denial::Refused { .. } => AccessRefusal::Origin,
-        Denial::Upstream(_) => AccessRefusal::Away,
+        Denial::Upstream(_) | Denial::Unproved => AccessRefusal::Away,
         Denial::Busy => AccessRefusal::Busy,
     }
 }
 
-/// Returns the repository that a route is about.
-pub(super) const fn repository<'a>(route: &Route<'a>) -> Option<Name<'a>> {
+/// Returns what a list is about.
+pub(super) const fn wanted<'a>(route: &Route<'a>) -> Wanted<'a> {
     match route {
-        Route::Tags { name } | Route::Referrers { name, .. } => Some(*name),
-        _ => None,
+        Route::Tags { name } | Route::Referrers { name, .. } => Wanted::Repository(*name),
+        _ => Wanted::Catalog,
     }
 }

@@ -127,13 +127,10 @@ impl Reply {
     }
 
     /// What a fill's failure is to a client whose response has not begun.
-    ///
-    /// - `is_clients`: whether the client's own right was asked for.
-    pub(super) fn of_failure(failure: &Failure, is_clients: bool, subject: &str) -> Self {
+    pub(super) fn of_failure(failure: &Failure) -> Self {
         match failure {
-            Failure::Refused(refusal) => {
-                Self::of_refusal(refusal, is_clients, Code::BlobUnknown, subject)
-            }
+            // What a refusal means depends on who asked: see `permit::refusal`.
+            Failure::Refused(_) => Self::error(Code::Denied, Code::Denied.record().message),
             Failure::Upstream(error) => Self::of_upstream_error(error),
             Failure::Corrupt(_) => Self::error(
                 Code::BadGateway,
@@ -176,7 +173,14 @@ impl Reply {
             // 401 would make the client log in at the cache, which holds no accounts.
             401 | 403 => Self::error(Code::Denied, "the upstream registry refuses this cache"),
             // 429 would be taken for the cache's own, and send the client to the upstream.
-            429 => Self::error(Code::Unavailable, "the upstream registry asks to slow down"),
+            429 => {
+                let reply =
+                    Self::error(Code::Unavailable, "the upstream registry asks to slow down");
+                match refusal.retry_after_seconds {
+                    Some(seconds) => reply.with("Retry-After", seconds.to_string()),
+                    None => reply,
+                }
+            }
             508 => Self::looped(Code::LoopDetected.record().message),
             status => Self::error(
                 Code::BadGateway,
@@ -196,14 +200,21 @@ impl Reply {
             }
             Denial::LogIn(challenge) => Self::error(Code::Unauthorized, "authentication required")
                 .with("WWW-Authenticate", &**challenge),
-            Denial::Malformed => Self::error(Code::RequestInvalid, "malformed Authorization"),
+            Denial::Malformed => Self::error(
+                Code::RequestInvalid,
+                "Authorization is neither Basic nor Bearer",
+            ),
             Denial::Refused {
                 refusal,
                 is_clients,
             } => Self::of_refusal(refusal, *is_clients, unknown, subject),
+            Denial::Unproved => Self::error(
+                Code::BadGateway,
+                "the upstream registry sent something else",
+            ),
             Denial::Upstream(error) => Self::of_upstream_error(error),
             Denial::Busy => {
-                Self::error(Code::Unavailable, "too many log in at once").with("Retry-After", "1")
+                Self::error(Code::Unavailable, "too many ask at once").with("Retry-After", "1")
             }
         }
     }

@@ -2,11 +2,9 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use crate::limits::TLS_SLICE_BYTES;
-use crate::rt::{DeadlineKind, Socket, TlsSocket, blocking};
+use crate::rt::{DeadlineKind, Socket, TlsSocket};
 
 /// Bytes to and from one client.
 pub(super) enum Transport {
@@ -20,6 +18,14 @@ impl Transport {
         match self {
             Self::Plain(socket) => socket,
             Self::Tls(tls) => tls.socket(),
+        }
+    }
+
+    /// As [`Socket::give_way`].
+    pub(super) async fn give_way(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(socket) => socket.give_way().await,
+            Self::Tls(tls) => tls.give_way().await,
         }
     }
 
@@ -46,7 +52,7 @@ impl Transport {
     pub(super) async fn send_before_file(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
             Self::Plain(socket) => socket.send_all_more(bytes).await,
-            Self::Tls(tls) => tls.send_all(bytes).await,
+            Self::Tls(tls) => tls.send_before_file(bytes).await,
         }
     }
 
@@ -61,7 +67,7 @@ impl Transport {
     ) -> io::Result<()> {
         match self {
             Self::Plain(socket) => socket.send_file(file, offset, end, is_warm, progress).await,
-            Self::Tls(tls) => send_file_encrypted(tls, file, offset..end, progress).await,
+            Self::Tls(tls) => tls.send_file(file, offset, end, progress).await,
         }
     }
 
@@ -77,25 +83,4 @@ impl Transport {
     pub(super) fn set_deadline(&self, after: std::time::Duration) {
         self.socket().set_deadline(after, DeadlineKind::Active);
     }
-}
-
-/// Reads on a helper thread, since a page may be cold, and encrypts here.
-async fn send_file_encrypted(
-    tls: &mut TlsSocket,
-    file: &Arc<File>,
-    range: std::ops::Range<u64>,
-    mut progress: impl FnMut(&Socket, usize),
-) -> io::Result<()> {
-    let mut offset = range.start;
-    let mut buf = Vec::new();
-    while offset < range.end {
-        let rest = usize::try_from(range.end - offset).unwrap_or(usize::MAX);
-        buf.resize(rest.min(TLS_SLICE_BYTES), 0);
-        let file = Arc::clone(file);
-        buf = blocking(move || file.read_exact_at(&mut buf, offset).map(|()| buf)).await??;
-        tls.send_all(&buf).await?;
-        offset += buf.len() as u64;
-        progress(tls.socket(), buf.len());
-    }
-    Ok(())
 }

@@ -144,7 +144,7 @@ impl Upstream {
         match response.status() {
             200 => {}
             status @ (400 | 401 | 403 | 404) => {
-                tracing::warn!(realm = shown(&url), status, "a token was refused");
+                tracing::debug!(realm = shown(&url), status, "a token was refused");
                 return Ok(None);
             }
             status => return Err(failed(&format!("it answered {status}"))),

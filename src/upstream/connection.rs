@@ -4,12 +4,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustls::{ClientConfig, ClientConnection};
+use rustls::ClientConnection;
 use rustls_pki_types::ServerName;
 
 use super::error::{Error, Phase};
 use super::names::Names;
 use super::place::Place;
+use super::trust::Trust;
 use super::{race, trust};
 use crate::rt::{DeadlineKind, Socket, TlsSocket, timeout};
 
@@ -31,7 +32,7 @@ pub(super) struct Connection {
 #[derive(Debug)]
 pub(super) struct Connector {
     pub(super) names: Arc<Names>,
-    pub(super) tls: Arc<ClientConfig>,
+    pub(super) trust: Trust,
     /// For name resolution, TCP and TLS together.
     pub(super) connect_timeout: Duration,
 }
@@ -80,7 +81,7 @@ impl Connector {
         let bare = place.host.trim_start_matches('[').trim_end_matches(']');
         let name = ServerName::try_from(bare.to_owned())
             .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "not a TLS server name"))?;
-        let session = ClientConnection::new(Arc::clone(&self.tls), name)
+        let session = ClientConnection::new(self.trust.toward(place), name)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         socket.set_deadline(left(), DeadlineKind::Active);
         let socket = TlsSocket::handshake(socket, session).await?;

@@ -18,6 +18,7 @@ use super::head::{self, Head};
 use super::idle;
 use super::place::{Place, authority};
 use super::response::Response;
+use super::trust;
 use crate::limits::RESPONSE_HEAD_BYTES_MAX;
 use crate::rt::DeadlineKind;
 
@@ -155,6 +156,12 @@ fn broken(host: &str, error: io::Error, is_silent: bool) -> Broken {
     let error = if is_late {
         let phase = Phase::Head;
         Error::TimedOut { host, phase }
+    } else if trust::is_about_tls(&error) {
+        // Whether our certificate will do is told after the handshake (RFC 8446 §4.4.2.4).
+        Error::Tls {
+            host,
+            source: error,
+        }
     } else {
         Error::Unreachable {
             host,

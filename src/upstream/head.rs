@@ -8,7 +8,7 @@ use crate::limits::HEADERS_MAX;
 
 /// How a body ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Framing {
+pub enum Framing {
     /// After this many bytes; there is no body where it is 0.
     Length(u64),
     /// By its last chunk.
@@ -19,15 +19,15 @@ pub(super) enum Framing {
 
 /// A response head.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Head {
-    pub(super) status: u16,
+pub struct Head {
+    pub status: u16,
     /// Names in lower case; bytes of values that are not UTF-8 are replaced.
-    pub(super) fields: Vec<(String, String)>,
+    pub fields: Vec<(String, String)>,
     /// What `Content-Length` says, also where no body follows (HEAD, 304).
-    pub(super) length: Option<u64>,
-    pub(super) framing: Framing,
+    pub length: Option<u64>,
+    pub framing: Framing,
     /// Whether the connection may carry another request after this body.
-    pub(super) is_persistent: bool,
+    pub is_persistent: bool,
 }
 
 /// Reads one head from the start of `bytes`; returns it and its length, `None` if it is not complete.
@@ -36,7 +36,7 @@ pub(super) struct Head {
 ///
 /// # Errors
 /// What is wrong with it.
-pub(super) fn parse(bytes: &[u8], is_head: bool) -> Result<Option<(Head, usize)>, &'static str> {
+pub fn parse(bytes: &[u8], is_head: bool) -> Result<Option<(Head, usize)>, &'static str> {
     let mut fields = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut response = httparse::Response::new(&mut fields);
     let length = match response.parse(bytes) {

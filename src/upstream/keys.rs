@@ -31,12 +31,13 @@ impl Upstream {
         found
     }
 
-    /// Fetches the document at `url`, in nobody's name; `None` where the answer is not 200.
+    /// Fetches the document at `url`, in nobody's name; `None` where there is none (404, 410).
     ///
     /// - `trail`: what the request passed that wants the keys.
     ///
     /// # Errors
-    /// Those of an exchange, `TooLarge`, and `TimedOut` when it takes longer than an answer may.
+    /// Those of an exchange, `TooLarge`, `Protocol` for any other status, and `TimedOut` when it takes
+    /// longer than an answer may.
     pub async fn key_set(&self, url: &Url, trail: Trail) -> Result<Option<Vec<u8>>, Error> {
         let within = self.answer_timeout;
         let late = |_| Error::TimedOut {
@@ -62,13 +63,15 @@ impl Upstream {
             ..Request::get(url[url::Position::BeforePath..].to_owned())
         };
         let response = self.follow(&base, &request, None, None).await?;
-        if response.status() != 200 {
-            tracing::debug!(
-                host = authority(url),
-                status = response.status(),
-                "no keys there"
-            );
-            return Ok(None);
+        match response.status() {
+            200 => {}
+            404 | 410 => return Ok(None),
+            _ => {
+                return Err(Error::Protocol {
+                    host: authority(url).to_owned(),
+                    what: "neither a set of keys nor 404",
+                });
+            }
         }
         let keys = response.bytes_within(KEY_SET_BYTES_MAX, within).await?;
         Ok(Some(keys))

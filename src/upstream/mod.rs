@@ -23,7 +23,9 @@ mod board;
 mod connection;
 mod error;
 mod exchange;
-mod head;
+/// For the fuzz targets: what a next hop's bytes are read as.
+#[doc(hidden)]
+pub mod head;
 mod health;
 mod idle;
 mod keys;
@@ -52,7 +54,7 @@ use std::time::Duration;
 
 pub use authority::Authority;
 pub use error::{Error, Phase};
-pub use options::{Credentials, Hop, Options};
+pub use options::{ClientCertificate, Credentials, Hop, Options};
 pub use policy::Policy;
 pub use refusal::Refusal;
 pub use request::{Method, Request};
@@ -67,6 +69,7 @@ use exchange::Exchanger;
 use names::Names;
 use place::{named, shown};
 use trail::Instance;
+use trust::Trust;
 
 use crate::metrics::HopNumbers;
 
@@ -96,7 +99,7 @@ impl Upstream {
         }
         let connector = Connector {
             names: Arc::new(Names::default()),
-            tls: trust::client_config(&options.cas)?,
+            trust: Trust::read(&options)?,
             connect_timeout: options.connect_timeout,
         };
         Ok(Self {

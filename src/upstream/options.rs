@@ -17,6 +17,8 @@ pub struct Options {
     pub policy: Policy,
     /// PEM files of certificate authorities trusted besides the public ones (`cas`).
     pub cas: Vec<PathBuf>,
+    /// What is shown to hops that ask for a client certificate.
+    pub client_certificate: Option<ClientCertificate>,
     /// Longest time for name resolution, TCP and TLS handshakes together.
     pub connect_timeout: Duration,
     /// Longest time from the request sent to the response head.
@@ -37,6 +39,15 @@ pub struct Hop {
     pub origin: Option<Url>,
     /// Credentials of the cache's own for this hop.
     pub credentials: Option<Credentials>,
+}
+
+/// A certificate of the cache's own (`transship.upstream.client_certificate`, `client_key`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// PEM file: the certificate, then its intermediates.
+    pub certificate: PathBuf,
+    /// PEM file: the private key of the certificate, unencrypted.
+    pub key: PathBuf,
 }
 
 /// A user name and password. `Debug` hides the password.

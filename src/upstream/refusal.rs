@@ -11,6 +11,8 @@ pub struct Refusal {
     pub challenges: Vec<String>,
     /// What the caches behind say of their part; see [`Response::cache_status`].
     pub cache_status: String,
+    /// `Retry-After` where it is a number of seconds, of a day at most.
+    pub retry_after_seconds: Option<u32>,
 }
 
 impl Refusal {
@@ -27,6 +29,10 @@ impl From<&Response> for Refusal {
             status: response.status(),
             challenges: response.challenges(),
             cache_status: response.cache_status(),
+            retry_after_seconds: response
+                .field("retry-after")
+                .and_then(|text| text.parse().ok())
+                .filter(|&seconds| seconds <= 24 * 3600),
         }
     }
 }

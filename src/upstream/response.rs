@@ -98,7 +98,8 @@ impl Response {
     }
 
     /// Says whether the hop itself answered, and not whoever it redirects to.
-    pub(super) const fn is_own(&self) -> bool {
+    #[must_use]
+    pub const fn is_own(&self) -> bool {
         self.is_own
     }
 

@@ -110,9 +110,15 @@ impl Upstream {
         if let Some(known) = &known {
             self.keyring.forget(&purpose, known);
         }
-        let answer = self.authorize(&purpose, &response, known.as_ref()).await?;
-        let Some(answer) = answer else {
-            return Ok(response);
+        let answer = match self.authorize(&purpose, &response, known.as_ref()).await {
+            Ok(Some(answer)) => answer,
+            Ok(None) => return Ok(response),
+            // Who came without credentials may still log in by itself.
+            Err(error) if hop.credentials.is_none() => {
+                tracing::debug!(%error, "nobody's token could not be had");
+                return Ok(response);
+            }
+            Err(error) => return Err(error),
         };
         response.discard().await;
         let response = self

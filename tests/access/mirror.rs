@@ -129,15 +129,22 @@ fn a_follower_is_checked_itself_and_the_fill_goes_on_for_the_others() {
         ask(&mut stage.transship.client(), "HEAD", &blob.path(), BOB).status(),
         403
     );
-    // A second pull of Alice's needs no further word.
+    // A second pull of Alice's is asked about, since nothing is proved yet, and a third one is not.
     let checks = stage.checks(&blob.path());
     let mut second = stage.transship.client();
     second.ask("GET", &blob.path(), &[("Authorization", ALICE)]);
     let second_head = second.head();
     assert_eq!(second_head.cache(), "fwd=uri-miss; collapsed");
-    assert_eq!(stage.checks(&blob.path()), checks);
+    let mut third = stage.transship.client();
+    third.ask("GET", &blob.path(), &[("Authorization", ALICE)]);
+    let third_head = third.head();
+    assert_eq!(stage.checks(&blob.path()), checks + 1);
     gate.open();
-    for (client, head) in [(&mut alice, &head), (&mut second, &second_head)] {
+    for (client, head) in [
+        (&mut alice, &head),
+        (&mut second, &second_head),
+        (&mut third, &third_head),
+    ] {
         let mut body = Vec::new();
         assert!(client.body("GET", head, |part| body.extend_from_slice(part)));
         assert_same(&body, &blob.bytes);

@@ -4,6 +4,7 @@ mod clients;
 mod doors;
 mod mirror;
 mod origin_away;
+mod regressions;
 mod signed;
 
 use crate::support::{Blob, Client, Origin, Reply, Transship, transship};

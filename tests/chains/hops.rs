@@ -20,6 +20,12 @@ fn pull(transship: &Transship, blob: &Blob) {
     assert_same(&reply.body, &blob.bytes);
 }
 
+/// Asks for what is always asked for upstream.
+fn list(transship: &Transship) {
+    let reply = transship.get("/v2/test/image/tags/list");
+    assert_eq!(reply.status(), 200, "{}", reply.text());
+}
+
 fn is_up(transship: &Transship, upstream: &str) -> u64 {
     let metrics = transship.metrics();
     assert!(metrics.has("transship_upstream_up"));
@@ -36,12 +42,11 @@ fn a_dead_upstream_among_three_costs_one_request_its_patience_and_comes_back() {
     // While one of three caches is unplugged, every third pull would hang.
     let (one, other, third) = (Origin::start(), Origin::start(), Origin::start());
     let relay = Relay::to_nowhere();
-    let blobs = held_by_all(&[&one, &other, &third], 120);
+    let blobs = held_by_all(&[&one, &other, &third], 60);
     let upstreams = [relay.url(), one.url(), other.url()];
     let transship = before(&upstreams, "    head_timeout: 1s\n").start();
     let name = relay.addr.to_string();
-    let mut left = blobs.iter();
-    for blob in left.by_ref().take(60) {
+    for blob in &blobs {
         pull(&transship, blob);
     }
     // One, and the probes of a machine that was held up.
@@ -55,7 +60,7 @@ fn a_dead_upstream_among_three_costs_one_request_its_patience_and_comes_back() {
 
     relay.lead_to(third.addr);
     until("a request has found out that it is back", || {
-        pull(&transship, left.next().unwrap_or(&blobs[0]));
+        list(&transship);
         is_up(&transship, &name) == 1
     });
     assert!(asked(&third) >= 1);
@@ -69,7 +74,7 @@ fn failover_asks_the_second_only_while_the_first_is_away() {
     let (near, far) = (Origin::start(), Origin::start());
     let relay = Relay::held();
     relay.lead_to(near.addr);
-    let blobs = held_by_all(&[&near, &far], 60);
+    let blobs = held_by_all(&[&near, &far], 30);
     let upstreams = [relay.url(), far.url()];
     let more = "    head_timeout: 1s\n    policy: failover\n";
     let transship = before(&upstreams, more).start();
@@ -83,13 +88,14 @@ fn failover_asks_the_second_only_while_the_first_is_away() {
     }
     assert_eq!((asked(&near), asked(&far)), (10, 10));
     relay.lead_to(near.addr);
-    let mut left = blobs[20..].iter();
     until("the first is asked again", || {
-        pull(&transship, left.next().unwrap_or(&blobs[0]));
+        list(&transship);
         asked(&near) > 10
     });
     let before = asked(&far);
-    pull(&transship, left.next().unwrap());
+    for blob in &blobs[20..] {
+        pull(&transship, blob);
+    }
     assert_eq!(asked(&far), before);
 }
 

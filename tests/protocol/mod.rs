@@ -3,4 +3,9 @@
 mod api;
 mod conditions;
 mod connection;
+mod limits;
 mod ranges;
+mod slow;
+mod slowloris;
+mod smuggling;
+mod traps;

@@ -4,7 +4,9 @@
 //! the head promised instead of failing: that is what a pull client would see.
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+
+use socket2::{Domain, Socket, Type};
 
 use super::PATIENCE;
 
@@ -31,7 +33,16 @@ pub struct Reply {
 
 impl Client {
     pub fn connect(addr: SocketAddr) -> Self {
-        let stream = TcpStream::connect(addr).unwrap_or_else(|e| panic!("connect {addr}: {e}"));
+        Self::over(TcpStream::connect(addr).unwrap_or_else(|e| panic!("connect {addr}: {e}")))
+    }
+
+    /// Connects from this loopback address: another host, as far as anyone can tell.
+    #[allow(dead_code, reason = "the benches have one host")]
+    pub fn connect_from(host: &str, addr: SocketAddr) -> Self {
+        Self::over(stream_from(host, addr).unwrap_or_else(|e| panic!("{host} to {addr}: {e}")))
+    }
+
+    fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
@@ -47,6 +58,24 @@ impl Client {
     /// Sends as much as the other side takes: it may refuse and close before the end.
     pub fn send_what_it_takes(&mut self, bytes: &[u8]) {
         let _ = self.reader.get_mut().write_all(bytes);
+    }
+
+    /// Sends all of it; says whether the other side took it.
+    #[allow(dead_code, reason = "the benches send what is taken")]
+    pub fn try_send(&mut self, bytes: &[u8]) -> bool {
+        self.reader.get_mut().write_all(bytes).is_ok()
+    }
+
+    /// Returns the same connection once more, so that one thread sends and another reads.
+    #[allow(dead_code, reason = "the benches do both in turn")]
+    pub fn other_half(&self) -> Self {
+        Self::over(self.reader.get_ref().try_clone().unwrap())
+    }
+
+    /// Ends both directions, for the other half as well.
+    #[allow(dead_code, reason = "the benches drop what they have")]
+    pub fn hang_up(&self) {
+        let _ = self.reader.get_ref().shutdown(Shutdown::Both);
     }
 
     /// Sends a request without waiting for its reply.
@@ -270,6 +299,14 @@ impl Head {
         assert_eq!(name.trim(), "transship", "Cache-Status: {status}");
         rest.trim().to_owned()
     }
+}
+
+/// Connects from this loopback address.
+pub fn stream_from(host: &str, addr: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.bind(&SocketAddr::new(host.parse().unwrap(), 0).into())?;
+    socket.connect(&addr.into())?;
+    Ok(socket.into())
 }
 
 /// Returns the bytes of a request with a `Host` of its own.

@@ -52,8 +52,25 @@ const REFUSED: &[(&str, &str)] = &[
         "want tls1.2, which is the lowest",
     ),
     (
-        "http: {tls: {clientauth: request-client-cert}}",
-        "nothing less is offered",
+        "http: {tls: {clientauth: no-client-cert}}",
+        "want request-client-cert, require-any-client-cert, verify-client-cert-if-given, require-and",
+    ),
+    (
+        "http: {tls: {ciphersuites: [TLS_RSA_WITH_AES_128_CBC_SHA]}}",
+        "\"TLS_RSA_WITH_AES_128_CBC_SHA\" is not accepted: want a suite with forward secrecy and AEAD, \
+         one of TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, ",
+    ),
+    (
+        "http: {tls: {ciphersuites: TLS_AES_128_GCM_SHA256}}",
+        "want a list of cipher suites",
+    ),
+    (
+        "transship: {upstream: {client_certificate: /c}}",
+        "give transship.upstream.client_key",
+    ),
+    (
+        "transship: {upstream: {client_key: /k}}",
+        "give transship.upstream.client_certificate",
     ),
     ("http: {tls: {certificate: /c}}", "give http.tls.key"),
     ("http: {tls: {key: /k}}", "give http.tls.certificate"),

@@ -25,6 +25,8 @@ fn without_a_file_the_defaults_hold() {
     assert_eq!(settings.server.head_timeout, Duration::from_secs(30));
     assert_eq!(settings.server.send_timeout, Duration::from_secs(60));
     assert_eq!(settings.server.connections_max, 16_384);
+    let per_address = settings.server.connections_per_address_max;
+    assert_eq!(per_address.map(usize::from), Some(4096));
     assert_eq!(settings.upstream.connect_timeout, Duration::from_secs(5));
     assert_eq!(settings.upstream.head_timeout, Duration::from_secs(20));
     assert_eq!(settings.upstream.progress_timeout, Duration::from_secs(30));
@@ -123,11 +125,12 @@ fn the_log_section_is_read_and_its_old_level_too() {
 #[test]
 fn our_own_section_is_read_strictly() {
     let effective = loaded(
-        "version: 0.1\ntransship:\n  cores: 4\n  server: {idle_timeout: 10s, head_timeout: 5s, send_timeout: 1m, connections_max: 100}\n  upstream: {connect_timeout: 3s, head_timeout: 4s, progress_timeout: 5s, policy: rendezvous, realms: [auth.example, 'T.example:8443']}\n",
+        "version: 0.1\ntransship:\n  cores: 4\n  server: {idle_timeout: 10s, head_timeout: 5s, send_timeout: 1m, connections_max: 100, connections_per_address_max: 0}\n  upstream: {connect_timeout: 3s, head_timeout: 4s, progress_timeout: 5s, policy: rendezvous, realms: [auth.example, 'T.example:8443']}\n",
     );
     let settings = &effective.settings;
     assert_eq!(settings.cores, Some(4));
     assert_eq!(settings.server.connections_max, 100);
+    assert_eq!(settings.server.connections_per_address_max, None);
     assert_eq!(settings.server.send_timeout, Duration::from_secs(60));
     assert_eq!(settings.upstream.connect_timeout, Duration::from_secs(3));
     assert_eq!(settings.upstream.policy, Policy::Rendezvous);

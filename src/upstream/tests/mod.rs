@@ -9,9 +9,8 @@ mod token;
 use std::net::TcpListener;
 use std::time::Duration;
 
-use script::{
-    Answer, Server, blob, fetch, fetch_one, fetch_times, hop, ok, on_core, on_tier, options,
-};
+pub(in crate::upstream) use script::options;
+use script::{Answer, Server, blob, fetch, fetch_one, fetch_times, hop, ok, on_core, on_tier};
 use url::Url;
 
 use super::{Error, Hop, Options, Phase, Request, Upstream};

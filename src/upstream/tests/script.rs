@@ -181,11 +181,12 @@ pub(super) fn hop_of_user(url: Url) -> Hop {
 }
 
 /// Returns options with times that a passing test never reaches.
-pub(super) fn options(hops: Vec<Hop>) -> Options {
+pub(in crate::upstream) fn options(hops: Vec<Hop>) -> Options {
     Options {
         hops,
         policy: Policy::RoundRobin,
         cas: Vec::new(),
+        client_certificate: None,
         connect_timeout: Duration::from_secs(20),
         head_timeout: Duration::from_secs(20),
         progress_timeout: Duration::from_secs(20),

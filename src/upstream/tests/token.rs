@@ -121,7 +121,10 @@ fn a_realm_that_gives_no_token_is_told_apart() {
             "/v2/a/b/blobs/x" => challenge(&format!("http://{}/t", seen.field("Host").unwrap())),
             _ => Answer::Keep(reply.clone()),
         });
-        let own = hop(server.url("http", "127.0.0.1"));
+        // Who came without credentials may still log in by itself: the challenge is the answer.
+        let nobodys = hop(server.url("http", "127.0.0.1"));
+        assert_eq!(fetch_one(options(vec![nobodys])).unwrap().status, 401);
+        let own = hop_of_user(server.url("http", "127.0.0.1"));
         match fetch_one(options(vec![own])) {
             Ok(answer) => assert!(is_refused && answer.status == 401),
             Err(error) => {

@@ -68,6 +68,11 @@ struct Content {
     tokens: HashSet<String>,
     rights: Rights,
     overload: Option<u16>,
+    has_login_page: bool,
+    refuses_heads: bool,
+    /// Where requests for blobs that somebody may pull are sent.
+    blob_storage: Option<String>,
+    hanging: Option<Gate>,
     /// Repositories of a blob that not every one has.
     homes: HashMap<String, HashSet<String>>,
 }
@@ -134,6 +139,30 @@ impl Origin {
     /// Answers everything with this status from here on, or again as it should.
     pub fn overload(&self, status: Option<u16>) {
         self.shared.content.lock().unwrap().overload = status;
+    }
+
+    /// Answers everything with a page for people, as a proxy does to whoever is not logged in.
+    pub fn show_login_page(&self, shows: bool) {
+        self.shared.content.lock().unwrap().has_login_page = shows;
+    }
+
+    /// Answers HEAD with 403, as storage does whose addresses are signed for GET.
+    pub fn refuse_heads(&self) {
+        self.shared.content.lock().unwrap().refuses_heads = true;
+    }
+
+    /// Sends those who may pull a blob there.
+    pub fn redirect_blobs(&self, location: &str) {
+        let mut content = self.shared.content.lock().unwrap();
+        content.blob_storage = Some(location.to_owned());
+    }
+
+    /// Answers nothing until the gate is opened.
+    pub fn hang(&self) -> Gate {
+        let gate = Gate::new();
+        self.shared.gates.lock().unwrap().push(gate.clone());
+        self.shared.content.lock().unwrap().hanging = Some(gate.clone());
+        gate
     }
 
     /// Says this to those who are not logged in.

@@ -25,6 +25,10 @@ struct Answer {
 pub(super) fn serve(shared: &Shared, socket: TcpStream, tls: Option<&Tls>) {
     let mut wire = Wire::new(socket, tls);
     while let Some(request) = read(&mut wire) {
+        let hanging = shared.content.lock().unwrap().hanging.clone();
+        if let Some(gate) = hanging {
+            gate.wait();
+        }
         let (answer, plan) = answer(&mut shared.content.lock().unwrap(), &request);
         shared.seen.lock().unwrap().push(request.clone());
         match send(shared, &mut wire, &request, &answer, &plan) {
@@ -66,11 +70,24 @@ fn answer(content: &mut Content, request: &Seen) -> (Answer, Plan) {
     if let Some(status) = content.overload {
         return (Answer::error(status, "UNAVAILABLE"), Plan::whole());
     }
+    if content.has_login_page {
+        let mut page = Answer::text(200, "<html>log in</html>");
+        page.fields.retain(|(name, _)| *name != "Content-Type");
+        page.fields.push(("Content-Type", "text/html".to_owned()));
+        return (page, Plan::whole());
+    }
+    if content.refuses_heads && request.method == "HEAD" {
+        return (Answer::error(403, "DENIED"), Plan::whole());
+    }
     if path == "/token" {
         return (token(content), Plan::whole());
     }
     if let Some(file) = content.files.get(path) {
-        return (Answer::whole(200, file.clone()), Plan::whole());
+        let mut answer = Answer::whole(200, file.clone());
+        if let Some(range) = request.field("range") {
+            answer.narrow(range);
+        }
+        return (answer, Plan::whole());
     }
     if let Some(refused) = unauthorised(content, request) {
         return (refused, Plan::whole());
@@ -80,6 +97,13 @@ fn answer(content: &mut Content, request: &Seen) -> (Answer, Plan) {
         Verdict::Granted => {}
         Verdict::Unauthorised => return (content.rights.log_in(), Plan::whole()),
         Verdict::Denied => return (Answer::error(403, "DENIED"), Plan::whole()),
+    }
+    if let Some(location) = &content.blob_storage
+        && path.contains("/blobs/")
+    {
+        let mut answer = Answer::error(307, "DENIED");
+        answer.fields.push(("Location", location.clone()));
+        return (answer, Plan::whole());
     }
     let Some((repository, kind, name)) = split(path) else {
         return match path {

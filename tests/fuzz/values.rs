@@ -1,0 +1,88 @@
+//! Values of fields and queries.
+
+use proptest::prelude::*;
+use transship::http::range::Ranges;
+use transship::http::{Query, if_none_match, if_range_matches, range};
+use transship::limits::RANGES_MAX;
+
+/// Ranges are within the content and no more than it.
+fn check_range_of(value: &[u8], size: u64) {
+    let ranges = match range::parse(value, size) {
+        Ranges::One(range) => vec![range],
+        Ranges::Several(ranges) => {
+            assert!((2..=RANGES_MAX).contains(&ranges.len()));
+            ranges
+        }
+        Ranges::Whole | Ranges::Unsatisfiable | Ranges::TooMany => return,
+    };
+    for range in &ranges {
+        assert!(
+            range.start < range.end && range.end <= size,
+            "{ranges:?} of {size}"
+        );
+    }
+    let sum: u128 = ranges
+        .iter()
+        .map(|range| u128::from(range.end - range.start))
+        .sum();
+    assert!(sum <= size.into(), "{ranges:?} of {size}");
+}
+
+pub fn check_range(value: &[u8]) {
+    for size in [0, 1, 2, 10, 100, 1 << 40, u64::MAX] {
+        check_range_of(value, size);
+    }
+}
+
+pub fn check_etag(value: &[u8]) {
+    let etag = b"\"sha256:a\"";
+    // What makes a range count must be that very tag, once.
+    if if_range_matches(value, etag) {
+        let trimmed = value.trim_ascii();
+        assert_eq!(trimmed, etag);
+    }
+    // What names the tag has to hold it, or be the star.
+    if if_none_match([value], etag) {
+        let holds = value.windows(etag.len()).any(|part| part == etag);
+        assert!(
+            holds || value.trim_ascii() == b"*",
+            "{}",
+            value.escape_ascii()
+        );
+    }
+}
+
+pub fn check_query(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let query = Query::new(Some(text));
+    for name in ["ns", "n", "last", "artifactType", "token"] {
+        let Ok(Some(value)) = query.find(name) else {
+            continue;
+        };
+        assert!(!value.chars().any(char::is_control), "{value:?}");
+        // Another reader of the same query finds the same value, and finds it first.
+        let other = url::form_urlencoded::parse(bytes)
+            .find(|(found, _)| found == name)
+            .map(|(_, value)| value.into_owned());
+        let is_plain = !text.contains("%")
+            || text
+                .split('&')
+                .all(|part| !part.split('=').next().unwrap().contains('%'));
+        if is_plain
+            && !text
+                .split('&')
+                .any(|part| part.split('=').next().unwrap().contains('+'))
+        {
+            assert_eq!(other.as_deref(), Some(&*value), "{text:?}");
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_range_reaches_beyond_the_content(value in "bytes=[0-9,-]{0,40}", size in any::<u64>()) {
+        check_range_of(value.as_bytes(), size);
+    }
+}
