@@ -27,7 +27,6 @@ mod support;
 #[path = "lines/tls.rs"]
 mod tls;
 
-use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
@@ -37,7 +36,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use support::blob::Blob;
-use support::process::{Process, run, until};
+use support::process::{Process, cpu_seconds, run, until};
 use support::transship::{Options, Transship};
 use support::{Client, DockerRegistry};
 use tempfile::TempDir;
@@ -252,41 +251,6 @@ fn with_unit(text: &str) -> f64 {
         _ => panic!("unit of {text}"),
     };
     number.parse::<f64>().unwrap() * factor
-}
-
-/// User and system time of a process and all its descendants.
-fn cpu_seconds(root: u32) -> f64 {
-    /// `USER_HZ`, which Linux shows as 100 on every machine.
-    const TICKS: f64 = 100.0;
-    let mut stats: HashMap<u32, (u32, u64)> = HashMap::new();
-    for entry in fs::read_dir("/proc").unwrap().flatten() {
-        let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else {
-            continue;
-        };
-        let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else {
-            continue;
-        };
-        // What follows the name, which alone may hold spaces: state, parent, … (proc(5)).
-        let (_, rest) = stat.rsplit_once(") ").unwrap();
-        let words: Vec<&str> = rest.split(' ').collect();
-        let ticks = words[11].parse::<u64>().unwrap() + words[12].parse::<u64>().unwrap();
-        stats.insert(pid, (words[1].parse().unwrap(), ticks));
-    }
-    let belongs = |mut pid: u32| {
-        while let Some((parent, _)) = stats.get(&pid) {
-            if pid == root {
-                return true;
-            }
-            pid = *parent;
-        }
-        false
-    };
-    let ticks: u64 = stats
-        .iter()
-        .filter(|(pid, _)| belongs(**pid))
-        .map(|(_, (_, ticks))| ticks)
-        .sum();
-    ticks as f64 / TICKS
 }
 
 // ---- herd: many clients, one cold blob ----
