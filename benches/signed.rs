@@ -31,7 +31,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::json;
-use support::process::run;
+use support::process::{cpu_seconds, run};
 use support::signer::{claims, key_set, now, signed};
 use support::{Blob, Origin, Signer, Transship};
 use tempfile::TempDir;
@@ -152,17 +152,6 @@ fn wrk(ours: &Transship, script: &Path, paths: &Path, seconds: usize) -> f64 {
     let line = line.unwrap_or_else(|| panic!("no requests in {said}"));
     let requests: f64 = line.trim().split(' ').next().unwrap().parse().unwrap();
     requests / cpu.max(0.01)
-}
-
-/// User and system time of a process and its threads (proc(5)), in steps of 10 ms.
-fn cpu_seconds(pid: u32) -> f64 {
-    /// `USER_HZ`, which Linux shows as 100 on every machine.
-    const TICKS: f64 = 100.0;
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let (_, rest) = stat.rsplit_once(") ").unwrap();
-    let words: Vec<&str> = rest.split(' ').collect();
-    let ticks: u64 = words[11].parse::<u64>().unwrap() + words[12].parse::<u64>().unwrap();
-    ticks as f64 / TICKS
 }
 
 fn print(title: &str, figures: &mut [f64], wanted: f64) {

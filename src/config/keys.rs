@@ -378,7 +378,7 @@ pub const TABLE: &[Key] = &[
         "Hosts besides an upstream's own that its credentials may be sent to when it names them as token server."),
     used("transship.upstream.client_certificate", Kind::Path, "",
         "PEM file of a certificate, followed by its intermediates, that is shown to upstreams that ask for one; \
-         hosts that they redirect to are not shown it, unless they stand in `realms`."),
+         hosts that they redirect to are not shown it, unless they stand in `realms`. Read once, at start."),
     used("transship.upstream.client_key", Kind::Path, "", "PEM file of that certificate's private key, unencrypted."),
 ];
 

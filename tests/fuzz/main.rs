@@ -13,6 +13,7 @@
     reason = "a test fails by a panic"
 )]
 
+mod access;
 mod body;
 mod config;
 mod mutants;
@@ -56,4 +57,9 @@ target!(challenge, registry::check_challenge, mutants::VALUES);
 target!(next_page, registry::check_next_page, mutants::VALUES);
 target!(media_type, registry::check_media_type, mutants::VALUES);
 target!(config_file, config::check_file, mutants::YAML);
+target!(token, access::check_token, mutants::TOKENS);
+target!(key_set, access::check_key_set, mutants::TOKENS);
+target!(passwords, access::check_passwords, mutants::TOKENS);
+target!(authorization, access::check_authorization, mutants::TOKENS);
+target!(links, access::check_links, mutants::TOKENS);
 target!(config_environment, config::check_environment, mutants::YAML);

@@ -46,6 +46,33 @@ pub const HTTP: Dictionary = &[
     "100",
 ];
 
+pub const TOKENS: Dictionary = &[
+    ".",
+    "..",
+    "eyJhbGciOiJub25lIn0",
+    "eyJhbGciOiJIUzI1NiJ9",
+    "{}",
+    "[]",
+    "\"",
+    ",",
+    "\"kid\":\"a\"",
+    "\"alg\":\"none\"",
+    "\"kty\":\"oct\",\"k\":\"AA\"",
+    "\"d\":\"AA\"",
+    "$2y$05$",
+    ":",
+    "\n",
+    "Basic ",
+    "Bearer ",
+    "=",
+    "sha256:",
+    "transship links 1\n",
+    "transship links 2\n",
+    "a/b",
+    "../",
+    " - ",
+];
+
 pub const CHUNKS: Dictionary = &[
     "\r\n",
     "\n",

@@ -4,6 +4,8 @@
 //! wraps. Waits are for a line, an exit or a reading; [`PATIENCE`] only bounds how long a test
 //! that has already failed may hang, no outcome depends on it.
 
+use std::collections::HashMap;
+use std::fs;
 use std::io::{BufRead as _, BufReader, Read};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -172,4 +174,40 @@ pub fn output(command: &mut Command) -> Output {
         .stdin(Stdio::null())
         .output()
         .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"))
+}
+
+/// User and system time of a process and all its descendants.
+#[allow(dead_code, reason = "the benches count with it")]
+pub fn cpu_seconds(root: u32) -> f64 {
+    /// `USER_HZ`, which Linux shows as 100 on every machine.
+    const TICKS: f64 = 100.0;
+    let mut stats: HashMap<u32, (u32, u64)> = HashMap::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else {
+            continue;
+        };
+        let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else {
+            continue;
+        };
+        // What follows the name, which alone may hold spaces: state, parent, … (proc(5)).
+        let (_, rest) = stat.rsplit_once(") ").unwrap();
+        let words: Vec<&str> = rest.split(' ').collect();
+        let ticks = words[11].parse::<u64>().unwrap() + words[12].parse::<u64>().unwrap();
+        stats.insert(pid, (words[1].parse().unwrap(), ticks));
+    }
+    let belongs = |mut pid: u32| {
+        while let Some((parent, _)) = stats.get(&pid) {
+            if pid == root {
+                return true;
+            }
+            pid = *parent;
+        }
+        false
+    };
+    let ticks: u64 = stats
+        .iter()
+        .filter(|(pid, _)| belongs(**pid))
+        .map(|(_, (_, ticks))| ticks)
+        .sum();
+    ticks as f64 / TICKS
 }

@@ -86,7 +86,12 @@ fn a_bad_certificate_keeps_the_old_one_and_is_told_once() {
     assert!(expires > 1_700_000_000);
     let told = "the new certificate cannot be used, the old one stays in use";
     let says = |count: usize, reason: &str| {
-        let log = door.transship.process.log();
+        // What is counted has been told, but the line may still be in the pipe.
+        let mut log = String::new();
+        until("the log has the line", || {
+            log = door.transship.process.log();
+            log.matches(told).count() >= count
+        });
         let lines: Vec<_> = log.lines().filter(|line| line.contains(told)).collect();
         assert_eq!(lines.len(), count, "{log}");
         assert!(lines.last().unwrap().contains(reason), "{log}");

@@ -133,8 +133,8 @@ impl Certificates {
         self.config.store(Arc::new(config));
         (watch.ticketer, watch.authorities) = (ticketer, authorities);
         self.metrics.certificate().set_expiry(about.expires);
-        self.metrics.certificate().count(ReloadOutcome::Replaced);
         self.welcome(&about);
+        self.metrics.certificate().count(ReloadOutcome::Replaced);
         Ok(())
     }
 
@@ -148,8 +148,8 @@ impl Certificates {
     }
 
     fn tell(&self, error: &io::Error) {
-        self.metrics.certificate().count(ReloadOutcome::Refused);
         tracing::error!(%error, "the new certificate cannot be used, the old one stays in use");
+        self.metrics.certificate().count(ReloadOutcome::Refused);
     }
 }
 
