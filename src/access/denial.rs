@@ -47,10 +47,13 @@ impl Denial {
     /// Says whether the origin could not be reached at all, whoever had asked.
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
-        use upstream::Error::{TimedOut, Tls, Unreachable};
+        use upstream::Error::{Away, TimedOut, Tls, Unreachable};
         match self {
             Self::Upstream(error) => {
-                matches!(**error, Unreachable { .. } | TimedOut { .. } | Tls { .. })
+                matches!(
+                    **error,
+                    Away { .. } | Unreachable { .. } | TimedOut { .. } | Tls { .. }
+                )
             }
             _ => false,
         }
