@@ -22,6 +22,10 @@
     reason = "a bench prints and fails loudly; it uses only a part of what the tests share"
 )]
 
+#[path = "lines/cold.rs"]
+mod cold;
+#[path = "lines/herd.rs"]
+mod herd;
 #[path = "../tests/support/mod.rs"]
 mod support;
 #[path = "lines/tls.rs"]
@@ -133,10 +137,10 @@ fn main() {
         tls::tls(&scale);
     }
     if wants("herd") {
-        herd(&scale);
+        herd::herd(&scale);
     }
     if wants("cold") {
-        cold(&scale);
+        cold::cold(&scale);
     }
 }
 
@@ -251,181 +255,6 @@ fn with_unit(text: &str) -> f64 {
         _ => panic!("unit of {text}"),
     };
     number.parse::<f64>().unwrap() * factor
-}
-
-// ---- herd: many clients, one cold blob ----
-
-/// Origin bytes per blob byte and the slowest first byte, ours and two peers'.
-fn herd(scale: &Scale) {
-    println!(
-        "\nherd: {} clients of one cold blob of {}, {} runs",
-        scale.herd_clients,
-        size(scale.herd_bytes),
-        scale.runs
-    );
-    let www = Www::new();
-    let origin = Nginx::origin(&www);
-    let path = www.add(&Blob::seeded(1, scale.herd_bytes));
-    let mut herds = ["transship", "nginx", "docker-registry"].map(Herd::of);
-    for _ in 0..scale.runs {
-        for herd in &mut herds {
-            let peer = Peer::start(herd.name, &origin);
-            let sent = origin.sent();
-            let (first, all) = stampede(peer.addr(), &path, scale);
-            peer.settle(scale.herd_bytes, &origin, sent);
-            let cost = (origin.sent() - sent) as f64 / scale.herd_bytes as f64;
-            herd.costs.push(cost);
-            herd.firsts.push(first);
-            herd.alls.push(all);
-        }
-    }
-    for herd in &herds {
-        println!(
-            "  {:16} origin bytes / blob bytes {}",
-            herd.name,
-            spread(&herd.costs)
-        );
-        println!(
-            "  {:16} slowest first byte, ms    {}",
-            "",
-            spread(&herd.firsts)
-        );
-        println!(
-            "  {:16} all have all, ms          {}",
-            "",
-            spread(&herd.alls)
-        );
-    }
-    let [ours, ..] = &herds;
-    verdict(
-        "origin bytes / blob bytes is 1.00",
-        ours.costs.iter().all(|&cost| is_one(cost)),
-    );
-    verdict(
-        "first byte within 100 ms for all",
-        max(&ours.firsts) <= 100.0,
-    );
-}
-
-/// What the runs of one cache showed.
-struct Herd {
-    name: &'static str,
-    costs: Vec<f64>,
-    firsts: Vec<f64>,
-    alls: Vec<f64>,
-}
-
-impl Herd {
-    fn of(name: &'static str) -> Self {
-        Self {
-            name,
-            costs: Vec::new(),
-            firsts: Vec::new(),
-            alls: Vec::new(),
-        }
-    }
-}
-
-fn is_one(ratio: f64) -> bool {
-    (ratio - 1.0).abs() < 1e-9
-}
-
-/// Lets all clients ask at once; returns the slowest first byte and the last byte of all, in ms.
-fn stampede(addr: SocketAddr, path: &str, scale: &Scale) -> (f64, f64) {
-    let mut clients: Vec<Client> = (0..scale.herd_clients)
-        .map(|_| Client::connect(addr))
-        .collect();
-    let start = Instant::now();
-    let firsts: Vec<f64> = std::thread::scope(|scope| {
-        let threads: Vec<_> = clients
-            .iter_mut()
-            .map(|client| {
-                scope.spawn(move || {
-                    client.ask("GET", path, &[]);
-                    let head = client.head();
-                    assert_eq!(head.length(), Some(scale.herd_bytes as u64));
-                    let mut first = None;
-                    let whole = client.body("GET", &head, |_| {
-                        first.get_or_insert_with(|| ms(start));
-                    });
-                    assert!(whole);
-                    first.unwrap()
-                })
-            })
-            .collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap())
-            .collect()
-    });
-    (max(&firsts), ms(start))
-}
-
-// ---- cold: an image of many layers ----
-
-/// Time of a whole image, cold and hot, against docker-registry as a pull-through proxy.
-fn cold(scale: &Scale) {
-    println!(
-        "\nimage: {} × {} over {} connections, {} runs",
-        scale.image.len(),
-        size(scale.image[0]),
-        scale.image_connections,
-        scale.runs
-    );
-    let www = Www::new();
-    let origin = Nginx::origin(&www);
-    let paths: Vec<String> = (1u64..)
-        .zip(&scale.image)
-        .map(|(seed, &size)| www.add(&Blob::seeded(seed, size)))
-        .collect();
-    let bytes: usize = scale.image.iter().sum();
-    let (mut cold, mut hot, mut cpu) = (Pair::default(), Pair::default(), Pair::default());
-    let mut floor = Vec::new();
-    for _ in 0..scale.runs {
-        // What the machine can do at most, client included: nginx sends from its cache as we do.
-        let nginx = Peer::start("nginx", &origin);
-        pull(nginx.addr(), &paths, scale);
-        floor.push(bytes as f64 / 1e3 / pull(nginx.addr(), &paths, scale));
-        drop(nginx);
-        for name in ["transship", "docker-registry"] {
-            let peer = Peer::start(name, &origin);
-            let rate = |times: f64| bytes as f64 / 1e6 / (times / 1000.0);
-            let first = pull(peer.addr(), &paths, scale);
-            // Once more without the clock: the peer stores in the background.
-            pull(peer.addr(), &paths, scale);
-            let before = cpu_seconds(peer.pid());
-            let second = pull(peer.addr(), &paths, scale);
-            let spent = (cpu_seconds(peer.pid()) - before).max(0.01);
-            cold.push(name == "transship", rate(first));
-            hot.push(name == "transship", rate(second));
-            cpu.push(name == "transship", bytes as f64 / 1e9 / spent);
-        }
-    }
-    cold.print_ratio("cold, MB/s", "docker-registry", 2.0);
-    hot.print_ratio("hot, MB/s", "docker-registry", 4.0);
-    println!("    {:16} {}", "nginx, beside", spread(&floor));
-    cpu.print_ratio("hot, GB per CPU second", "docker-registry", 4.0);
-}
-
-/// Fetches all paths, each connection taking the next one that nobody has; returns ms. The bodies are
-/// thrown away in the kernel: on two cores a client that copies them would be what is measured.
-fn pull(addr: SocketAddr, paths: &[String], scale: &Scale) -> f64 {
-    let next = AtomicUsize::new(0);
-    let start = Instant::now();
-    std::thread::scope(|scope| {
-        for _ in 0..scale.image_connections {
-            scope.spawn(|| {
-                let mut client = Client::connect(addr);
-                while let Some(path) = paths.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    client.ask("GET", path, &[]);
-                    let head = client.head();
-                    assert_eq!(head.status, 200);
-                    assert!(client.discard(&head));
-                }
-            });
-        }
-    });
-    ms(start)
 }
 
 // ---- the parties ----
