@@ -54,7 +54,7 @@ pub(super) fn build(reader: &mut Reader, tree: &Node, inputs: &Inputs<'_>) -> Op
             server: server?,
             admin: admin?,
             access: access?,
-            store: store::Options { root, blob_ttl },
+            store: store::Options { blob_ttl, ..store::Options::new(root) },
             upstream,
             log: log?,
             cores: cores?.and_then(|cores| usize::try_from(cores).ok()),

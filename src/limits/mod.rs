@@ -140,3 +140,23 @@ pub const CACHE_STATUS_BYTES_MAX: usize = 1024;
 pub const CHAIN_PATIENCE: Duration = Duration::from_secs(2);
 /// Shortest time between two log lines about requests that go round in a cycle.
 pub const LOOP_LOG_EVERY: Duration = Duration::from_secs(60);
+/// First wait before a disk that failed is tried again: space often comes back with the next eviction.
+pub const DISK_WAIT_MIN: Duration = Duration::from_millis(500);
+/// Longest wait before a disk that failed is tried again: a trial writes a megabyte.
+pub const DISK_WAIT_MAX: Duration = Duration::from_secs(30);
+/// Bytes that a trial of the disk writes: enough not to fit into what a full file system has left over.
+pub const DISK_TRIAL_BYTES: usize = 1024 * 1024;
+/// Longest wait of a fill for room that deleted files still take because cores have them open.
+pub const ROOM_PATIENCE: Duration = Duration::from_millis(500);
+/// How old what is known of the file system's free space may be.
+pub const FREE_SPACE_AGE_MAX: Duration = Duration::from_millis(100);
+/// Bytes that a fill of unknown size asks room for at a time.
+pub const ROOM_STEP_BYTES: u64 = 4 * 1024 * 1024;
+/// Entries that the eviction policy looks at under one lock: some microseconds.
+pub const EVICTION_STEPS: usize = 256;
+/// Changes of the index that are written to disk at once.
+pub const JOURNAL_BATCH: usize = 16 * 1024;
+/// Shortest pause between two scans of a directory that others write to as well.
+pub const RESCAN_EVERY_MIN: Duration = Duration::from_secs(60);
+/// Times the duration of such a scan that follow it as a pause.
+pub const RESCAN_SHARE: u32 = 20;
