@@ -9,6 +9,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::housekeeping::Housekeeping;
 use crate::access::Access;
 use crate::admin::Admin;
 use crate::config::{Effective, Settings};
@@ -18,7 +19,6 @@ use crate::metrics::Metrics;
 use crate::rt::{self, Cores, Tier};
 use crate::server::{self, Parts, Service};
 use crate::store::Store;
-use super::housekeeping::Housekeeping;
 use crate::upstream::Upstream;
 
 /// Environment variable that asks for epoll; monoio's own name for it.

@@ -122,9 +122,24 @@ impl StoreNumbers {
     fn plain(&self) -> Vec<Sample> {
         type Row<'a> = (&'static str, Kind, &'static str, &'a AtomicU64);
         let rows: [Row<'_>; 9] = [
-            ("transship_store_blobs", Kind::Gauge, "Blobs and manifests stored.", &self.entries),
-            ("transship_store_bytes", Kind::Gauge, "Bytes of all that is stored.", &self.bytes),
-            ("transship_store_bytes_max", Kind::Gauge, "Most bytes that may be stored.", &self.bytes_max),
+            (
+                "transship_store_blobs",
+                Kind::Gauge,
+                "Blobs and manifests stored.",
+                &self.entries,
+            ),
+            (
+                "transship_store_bytes",
+                Kind::Gauge,
+                "Bytes of all that is stored.",
+                &self.bytes,
+            ),
+            (
+                "transship_store_bytes_max",
+                Kind::Gauge,
+                "Most bytes that may be stored.",
+                &self.bytes_max,
+            ),
             (
                 "transship_store_reserved_bytes",
                 Kind::Gauge,

@@ -132,9 +132,7 @@ impl House {
     fn hold_lease(&mut self, now: Instant) {
         let is_holder = self.lease.tick(now) == Standing::Holder;
         let has_company = self.lease.has_company() || !is_holder;
-        self.store
-            .has_company
-            .store(has_company, Ordering::Release);
+        self.store.has_company.store(has_company, Ordering::Release);
         let was_holder = self.store.is_keeper.swap(is_holder, Ordering::AcqRel);
         if is_holder && !was_holder {
             tracing::info!("this process keeps house in the storage directory from now on");

@@ -110,8 +110,13 @@ impl Inventory {
     }
 
     fn replay_put(&self, record: &Record) {
-        let found = Entry::new(record.kind, &record.digest, record.size_bytes, record.last_use)
-            .with_history(record.hits, record.uses);
+        let found = Entry::new(
+            record.kind,
+            &record.digest,
+            record.size_bytes,
+            record.last_use,
+        )
+        .with_history(record.hits, record.uses);
         match self.index.insert(found, |_| {}) {
             Ok(entry) => {
                 self.count_in(&entry, None);

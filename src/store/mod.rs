@@ -148,8 +148,10 @@ impl Store {
         let (journal, is_whole) =
             Journal::open(layout.journal(), |change| inventory.replay(change))?;
         let links = Links::open(layout.links(), |digest| {
-            let has = |kind| inventory.lookup(kind, digest).is_some();
-            !is_whole || has(Kind::Blob) || has(Kind::Manifest)
+            [Kind::Blob, Kind::Manifest].into_iter().any(|kind| {
+                let is_known = inventory.lookup(kind, digest).is_some();
+                is_known || (!is_whole && layout.path(kind, digest).exists())
+            })
         })?;
         let lease = Lease::claim(layout.root(), Instant::now())?;
         let store = Arc::new(Self {
@@ -418,8 +420,7 @@ impl Store {
     pub fn manifest_in_memory(&self, digest: &Digest) -> Option<Arc<Manifest>> {
         let manifest = self.manifests.in_memory(digest)?;
         if let Some(entry) = self.inventory.lookup(Kind::Manifest, digest) {
-            self.inventory
-                .touch(&entry, seconds(SystemTime::now()), 1);
+            self.inventory.touch(&entry, seconds(SystemTime::now()), 1);
         }
         Some(manifest)
     }

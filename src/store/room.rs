@@ -61,7 +61,9 @@ struct Bounds {
 impl Bounds {
     fn new(options: &Options, space: &Space) -> Self {
         let most = options.bytes_max.of(space.total);
-        let share = |percent: u8| u64::try_from(u128::from(most) * u128::from(percent) / 100).unwrap_or(most);
+        let share = |percent: u8| {
+            u64::try_from(u128::from(most) * u128::from(percent) / 100).unwrap_or(most)
+        };
         // An amount in bytes says nothing of inodes.
         let free_inodes = match options.free_min {
             Amount::Percent(_) => options.free_min.of(space.inodes_total),
@@ -128,8 +130,15 @@ impl Room {
     pub(super) fn ask(&self, bytes: u64, root: &Path, is_keeper: bool) -> io::Result<Asked> {
         let mut account = self.account.lock();
         let space = self.space(&mut account, root)?;
-        let most = if is_keeper { self.bounds.most } else { u64::MAX };
-        let bounds = Bounds { most, ..self.bounds };
+        let most = if is_keeper {
+            self.bounds.most
+        } else {
+            u64::MAX
+        };
+        let bounds = Bounds {
+            most,
+            ..self.bounds
+        };
         let asked = account.judge(bytes, &bounds, self.unpromised(&space));
         if asked == Asked::Promised {
             account.reserved += bytes;
@@ -145,10 +154,16 @@ impl Room {
         let mut account = self.account.lock();
         let space = self.space(&mut account, root)?;
         let ours = account.live + account.reserved;
-        let above = if ours > self.bounds.high { ours - self.bounds.low } else { 0 };
+        let above = if ours > self.bounds.high {
+            ours - self.bounds.low
+        } else {
+            0
+        };
         let coming = self.unpromised(&space).saturating_add(account.lingering);
         let floor = self.bounds.free.saturating_sub(coming);
-        let inodes = space.inodes.is_some_and(|free| free < self.bounds.free_inodes);
+        let inodes = space
+            .inodes
+            .is_some_and(|free| free < self.bounds.free_inodes);
         Ok(above.max(floor).max(u64::from(inodes)))
     }
 
@@ -156,7 +171,9 @@ impl Room {
     pub(super) fn lacks_free(&self, root: &Path) -> io::Result<u64> {
         let mut account = self.account.lock();
         let space = self.space(&mut account, root)?;
-        let inodes = space.inodes.is_some_and(|free| free < self.bounds.free_inodes);
+        let inodes = space
+            .inodes
+            .is_some_and(|free| free < self.bounds.free_inodes);
         let lacks = self.bounds.free.saturating_sub(space.available);
         Ok(lacks.max(u64::from(inodes)))
     }
@@ -223,8 +240,12 @@ impl Room {
     fn show(&self, account: &Account) {
         let numbers = &self.numbers;
         numbers.bytes.store(account.live, Ordering::Relaxed);
-        numbers.lingering_bytes.store(account.lingering, Ordering::Relaxed);
-        numbers.reserved_bytes.store(account.reserved, Ordering::Relaxed);
+        numbers
+            .lingering_bytes
+            .store(account.lingering, Ordering::Relaxed);
+        numbers
+            .reserved_bytes
+            .store(account.reserved, Ordering::Relaxed);
     }
 }
 
@@ -239,7 +260,11 @@ impl Account {
         let wanted = bytes.saturating_add(bounds.free);
         let floor = wanted.saturating_sub(unpromised.saturating_add(self.lingering));
         match ours.max(floor) {
-            0 if kept.saturating_add(self.lingering + bytes) > bounds.most || wanted > unpromised => Asked::Closing,
+            0 if kept.saturating_add(self.lingering + bytes) > bounds.most
+                || wanted > unpromised =>
+            {
+                Asked::Closing
+            }
             0 => Asked::Promised,
             lacks => Asked::Lacks(lacks),
         }
@@ -257,7 +282,11 @@ pub(super) struct Reservation {
 impl Reservation {
     /// Returns no promise at all.
     pub(super) const fn none(room: Arc<Room>) -> Self {
-        Self { room, bytes: 0, unwritten: 0 }
+        Self {
+            room,
+            bytes: 0,
+            unwritten: 0,
+        }
     }
 
     /// Returns how many of `bytes` to be written are promised no more.
@@ -282,7 +311,9 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        self.room.unwritten.fetch_sub(self.unwritten, Ordering::Relaxed);
+        self.room
+            .unwritten
+            .fetch_sub(self.unwritten, Ordering::Relaxed);
         let mut account = self.room.account.lock();
         account.reserved -= self.bytes;
         self.room.show(&account);
@@ -293,19 +324,42 @@ impl Drop for Reservation {
 mod tests {
     use super::*;
 
-    const BOUNDS: Bounds = Bounds { most: 100, high: 95, low: 90, free: 10, free_inodes: 0 };
+    const BOUNDS: Bounds = Bounds {
+        most: 100,
+        high: 95,
+        low: 90,
+        free: 10,
+        free_inodes: 0,
+    };
 
     fn account(live: u64, lingering: u64, reserved: u64) -> Account {
-        Account { live, lingering, reserved, space: None }
+        Account {
+            live,
+            lingering,
+            reserved,
+            space: None,
+        }
     }
 
     #[test]
     fn room_is_promised_evicted_for_waited_for_or_not_there() {
         let plenty = 1000;
-        assert_eq!(account(50, 0, 40).judge(10, &BOUNDS, plenty), Asked::Promised);
-        assert_eq!(account(50, 0, 40).judge(11, &BOUNDS, plenty), Asked::Lacks(1));
-        assert_eq!(account(0, 0, 0).judge(101, &BOUNDS, plenty), Asked::TooLarge);
-        assert_eq!(account(50, 30, 0).judge(30, &BOUNDS, plenty), Asked::Closing);
+        assert_eq!(
+            account(50, 0, 40).judge(10, &BOUNDS, plenty),
+            Asked::Promised
+        );
+        assert_eq!(
+            account(50, 0, 40).judge(11, &BOUNDS, plenty),
+            Asked::Lacks(1)
+        );
+        assert_eq!(
+            account(0, 0, 0).judge(101, &BOUNDS, plenty),
+            Asked::TooLarge
+        );
+        assert_eq!(
+            account(50, 30, 0).judge(30, &BOUNDS, plenty),
+            Asked::Closing
+        );
         // Ten stay free for others, whatever our own bound says.
         assert_eq!(account(0, 0, 0).judge(10, &BOUNDS, 20), Asked::Promised);
         assert_eq!(account(0, 0, 0).judge(11, &BOUNDS, 20), Asked::Lacks(1));

@@ -51,7 +51,9 @@ fn kind_of(error: &io::Error) -> Option<DiskTrouble> {
         Errno::NOSPC | Errno::DQUOT => Some(DiskTrouble::Full),
         Errno::ROFS => Some(DiskTrouble::ReadOnly),
         Errno::NOENT | Errno::NOTDIR | Errno::STALE | Errno::NOTCONN => Some(DiskTrouble::Missing),
-        Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::INTR | Errno::FBIG | Errno::AGAIN => None,
+        Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::INTR | Errno::FBIG | Errno::AGAIN => {
+            None
+        }
         _ => Some(DiskTrouble::Failing),
     }
 }
@@ -76,9 +78,11 @@ impl Trouble {
     pub(super) fn check(&self) -> io::Result<()> {
         match &self.state.lock().current {
             None => Ok(()),
-            Some(Current { kind: DiskTrouble::Full, error, .. }) => {
-                Err(io::Error::new(io::ErrorKind::StorageFull, error.clone()))
-            }
+            Some(Current {
+                kind: DiskTrouble::Full,
+                error,
+                ..
+            }) => Err(io::Error::new(io::ErrorKind::StorageFull, error.clone())),
             Some(current) => Err(io::Error::other(current.error.clone())),
         }
     }
@@ -91,8 +95,14 @@ impl Trouble {
             return None;
         }
         // One that comes back at once is the same one: nothing is won by trying it sooner.
-        let is_back = state.ended.is_some_and(|ended| now < ended + 2 * state.wait);
-        state.wait = if is_back { (2 * state.wait).min(DISK_WAIT_MAX) } else { DISK_WAIT_MIN };
+        let is_back = state
+            .ended
+            .is_some_and(|ended| now < ended + 2 * state.wait);
+        state.wait = if is_back {
+            (2 * state.wait).min(DISK_WAIT_MAX)
+        } else {
+            DISK_WAIT_MIN
+        };
         state.current = Some(Current {
             kind,
             error: format!("{doing}: {error}"),
@@ -108,7 +118,10 @@ impl Trouble {
     /// Says whether the disk is to be tried now.
     pub(super) fn is_trial_due(&self, now: Instant) -> bool {
         let state = self.state.lock();
-        state.current.as_ref().is_some_and(|current| current.trial <= now)
+        state
+            .current
+            .as_ref()
+            .is_some_and(|current| current.trial <= now)
     }
 
     /// Has the disk tried at the next chance: something has changed.
@@ -140,7 +153,11 @@ impl Trouble {
         drop(state);
         self.numbers.set_trouble(None);
         let seconds = now.saturating_duration_since(ended.since).as_secs();
-        tracing::info!(kind = ended.kind.label(), seconds, "the storage directory takes blobs again");
+        tracing::info!(
+            kind = ended.kind.label(),
+            seconds,
+            "the storage directory takes blobs again"
+        );
         Some(ended.kind)
     }
 
@@ -165,9 +182,19 @@ mod tests {
         let trouble = Trouble::new(Arc::default());
         let start = Instant::now();
         assert!(trouble.check().is_ok());
-        assert_eq!(trouble.note(&error(Errno::NOSPC), "write", start), Some(DiskTrouble::Full));
-        assert_eq!(trouble.note(&error(Errno::IO), "write", start), None, "told once");
-        assert_eq!(trouble.check().unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(
+            trouble.note(&error(Errno::NOSPC), "write", start),
+            Some(DiskTrouble::Full)
+        );
+        assert_eq!(
+            trouble.note(&error(Errno::IO), "write", start),
+            None,
+            "told once"
+        );
+        assert_eq!(
+            trouble.check().unwrap_err().kind(),
+            io::ErrorKind::StorageFull
+        );
         assert!(!trouble.is_trial_due(start));
         let later = start + DISK_WAIT_MIN;
         assert!(trouble.is_trial_due(later));
@@ -178,8 +205,14 @@ mod tests {
         assert_eq!(trouble.tried(Ok(()), later), Some(DiskTrouble::Full));
         assert!(trouble.check().is_ok());
         trouble.note(&error(Errno::ROFS), "open", later);
-        assert!(!trouble.is_trial_due(later + 3 * DISK_WAIT_MIN), "it came back");
-        assert_eq!(trouble.describe().map(|(kind, _)| kind), Some(DiskTrouble::ReadOnly));
+        assert!(
+            !trouble.is_trial_due(later + 3 * DISK_WAIT_MIN),
+            "it came back"
+        );
+        assert_eq!(
+            trouble.describe().map(|(kind, _)| kind),
+            Some(DiskTrouble::ReadOnly)
+        );
     }
 
     #[test]

@@ -215,11 +215,15 @@ impl Store {
 }
 
 fn no_room(why: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::StorageFull, format!("no room in the store: {why}"))
+    io::Error::new(
+        io::ErrorKind::StorageFull,
+        format!("no room in the store: {why}"),
+    )
 }
 
 fn clone(error: &io::Error) -> io::Error {
-    error
-        .raw_os_error()
-        .map_or_else(|| io::Error::from(error.kind()), io::Error::from_raw_os_error)
+    error.raw_os_error().map_or_else(
+        || io::Error::from(error.kind()),
+        io::Error::from_raw_os_error,
+    )
 }
