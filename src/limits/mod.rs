@@ -160,3 +160,7 @@ pub const JOURNAL_BATCH: usize = 16 * 1024;
 pub const RESCAN_EVERY_MIN: Duration = Duration::from_secs(60);
 /// Times the duration of such a scan that follow it as a pause.
 pub const RESCAN_SHARE: u32 = 20;
+/// Largest list of pins, in bytes: some ten thousand references.
+pub const PINS_BYTES_MAX: u64 = 1024 * 1024;
+/// Most digests that are pinned at once, with all that pinned images name.
+pub const PINNED_DIGESTS_MAX: usize = 1_000_000;

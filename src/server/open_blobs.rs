@@ -65,6 +65,12 @@ impl CoreBlob {
     }
 }
 
+impl Drop for CoreBlob {
+    fn drop(&mut self) {
+        self.entry.count_hits(self.used.get().1);
+    }
+}
+
 /// Blobs by digest, the least recently used half of which is let go when there are too many.
 ///
 /// Two generations: what is found in the old one moves to the young one; when the young one is full it

@@ -137,6 +137,11 @@ impl Entry {
         self.hits.load(Ordering::Relaxed)
     }
 
+    /// Counts uses that need not be told at once.
+    pub fn count_hits(&self, hits: u32) {
+        self.hits.fetch_add(hits, Ordering::Relaxed);
+    }
+
     /// Notes `hits` uses, the last at `now`. Says whether the journal has to hear of it from the caller.
     pub(super) fn touch(&self, now: u32, hits: u32) -> bool {
         if self.last_use.load(Ordering::Relaxed) < now {

@@ -7,8 +7,11 @@ use std::time::{Duration, Instant, SystemTime};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_OMIT, utimensat};
 
 use super::journal::{Change, Journal};
+use super::layout::Kind;
 use super::lease::{Lease, Standing};
+use super::publish::Publish;
 use super::{Store, about};
+use crate::digest::Digest;
 use crate::limits::{DISK_TRIAL_BYTES, JOURNAL_BATCH};
 use crate::metrics::DiskTrouble;
 
@@ -81,6 +84,7 @@ impl House {
         self.store.inventory.sweep();
         if self.look.is_now(now) {
             self.hold_lease(now);
+            self.store.look_at_pins();
             self.keep_room(now);
         }
         if self.store.wants_room.swap(false, Ordering::AcqRel) {
@@ -227,17 +231,35 @@ impl House {
 }
 
 impl Store {
+    /// Marks what is pinned, as far as that has changed.
+    pub(super) fn look_at_pins(&self) {
+        let changed = self
+            .pins
+            .look(|digest| self.manifest(digest).ok().flatten());
+        let mark = |digests: Vec<Digest>, is_pinned| {
+            for digest in digests {
+                for kind in [Kind::Blob, Kind::Manifest] {
+                    if let Some(entry) = self.inventory.lookup(kind, &digest) {
+                        entry.set_pinned(is_pinned);
+                    }
+                }
+            }
+        };
+        mark(changed.pinned, true);
+        mark(changed.released, false);
+    }
+
     /// Does to the disk what a fill would do.
     fn trial(&self) -> std::io::Result<()> {
         self.layout.remake(self.device)?;
         if self.inventory.room().lacks_free(self.layout.root())? > 0 {
             return Err(rustix::io::Errno::NOSPC.into());
         }
-        let partial = self
-            .publish
-            .begin(&self.layout, self.checkpoint.failures())?;
+        let way = Publish::probe(&self.layout)?;
+        let partial = way.begin(&self.layout, self.checkpoint.failures())?;
         partial.write(&vec![0; DISK_TRIAL_BYTES], 0)?;
         partial.sync()?;
-        self.publish.try_out(&self.layout)
+        *self.publish.write() = way;
+        Ok(())
     }
 }

@@ -50,11 +50,7 @@ impl Index {
     }
 
     /// Inserts an entry unless there is one; `Err` is the one that is there. `then` runs under the lock.
-    pub(super) fn insert(
-        &self,
-        entry: Entry,
-        then: impl FnOnce(&Arc<Entry>),
-    ) -> Result<Arc<Entry>, Arc<Entry>> {
+    pub(super) fn insert(&self, entry: &Arc<Entry>, then: impl FnOnce()) -> Result<(), Arc<Entry>> {
         let digest = entry.digest();
         let mut shard = self.shard(&digest).write();
         let place = shard.entry(
@@ -65,10 +61,9 @@ impl Index {
         match place {
             hashbrown::hash_table::Entry::Occupied(there) => Err(Arc::clone(there.get())),
             hashbrown::hash_table::Entry::Vacant(place) => {
-                let entry = Arc::new(entry);
-                place.insert(Arc::clone(&entry));
-                then(&entry);
-                Ok(entry)
+                place.insert(Arc::clone(entry));
+                then();
+                Ok(())
             }
         }
     }

@@ -82,15 +82,19 @@ impl Inventory {
     /// Adds what was just stored in room that was `reserved`, or was found, and returns the entry that is
     /// there then.
     pub(super) fn add(&self, entry: Entry, reserved: Option<Reservation>) -> Arc<Entry> {
-        let note = |entry: &Arc<Entry>| self.notes.push(Note::Put(Arc::clone(entry)));
-        match self.index.insert(entry, note) {
-            Ok(entry) => {
-                self.count_in(&entry, reserved);
-                self.policy.lock().insert(Arc::clone(&entry));
-                entry
+        let entry = Arc::new(entry);
+        loop {
+            let note = || self.notes.push(Note::Put(Arc::clone(&entry)));
+            match self.index.insert(&entry, note) {
+                Ok(()) => break,
+                Err(there) if there.size_bytes == entry.size_bytes => return there,
+                // The file that it was about has been replaced.
+                Err(there) => drop(self.remove(&there, Removal::Damaged)),
             }
-            Err(there) => there,
         }
+        self.count_in(&entry, reserved);
+        self.policy.lock().insert(Arc::clone(&entry));
+        entry
     }
 
     /// Takes up one line of the journal, at start: what it knows needs no note.
@@ -115,10 +119,10 @@ impl Inventory {
             &record.digest,
             record.size_bytes,
             record.last_use,
-        )
-        .with_history(record.hits, record.uses);
-        match self.index.insert(found, |_| {}) {
-            Ok(entry) => {
+        );
+        let entry = Arc::new(found.with_history(record.hits, record.uses));
+        match self.index.insert(&entry, || {}) {
+            Ok(()) => {
                 self.count_in(&entry, None);
                 self.policy.lock().restore(entry, record.place);
             }

@@ -59,6 +59,10 @@ impl Layout {
             .join(hex)
     }
 
+    pub(super) fn pins(&self) -> PathBuf {
+        self.root.join("pins")
+    }
+
     pub(super) fn journal(&self) -> PathBuf {
         self.root.join("index")
     }

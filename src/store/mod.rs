@@ -43,6 +43,7 @@ mod links;
 mod manifest;
 mod options;
 mod partial;
+mod pins;
 pub mod policy;
 mod publish;
 mod room;
@@ -57,13 +58,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 pub use entry::{Entry, Reading};
 pub use house::House;
 pub use manifest::Manifest;
 pub use options::{Amount, Durability, Options};
 pub use partial::Partial;
+pub use pins::{Reference, ReferenceError, pin, pins, unpin};
 
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::metrics::{DiskTrouble, Removal, StoreNumbers};
@@ -75,8 +77,9 @@ use layout::{Kind, Layout};
 use lease::Lease;
 use links::Links;
 use manifest::{Loaded, Manifests};
+use pins::Pins;
 use publish::Publish;
-use room::{Room, Space};
+use room::{Reservation, Room, Space};
 use trouble::Trouble;
 
 /// The store of one root directory.
@@ -86,9 +89,10 @@ pub struct Store {
     inventory: Inventory,
     manifests: Manifests,
     links: Links,
-    publish: Publish,
+    publish: RwLock<Publish>,
     checkpoint: Checkpoint,
     trouble: Trouble,
+    pins: Pins,
     blob_ttl: Option<Duration>,
     durability: Durability,
     /// Device of the root directory at start: another one later is another file system.
@@ -141,7 +145,15 @@ impl Store {
         let layout = Layout::new(root.clone());
         layout.make().map_err(|error| about(root, &error))?;
         let checkpoint = Checkpoint::read(layout.root())?;
-        let publish = Publish::probe(&layout)?;
+        let trouble = Trouble::new(Arc::clone(&numbers));
+        let publish = Publish::probe(&layout).or_else(|error| {
+            let is_full =
+                trouble.note(&error, "try out", Instant::now()) == Some(DiskTrouble::Full);
+            // Nothing can be found out now: it is tried again before anything is stored.
+            is_full
+                .then_some(Publish::LinkUnnamed)
+                .ok_or_else(|| about(root, &error))
+        })?;
         let space = Space::of(root).map_err(|error| about(root, &error))?;
         let room = Room::new(options, &space, Arc::clone(&numbers));
         let inventory = Inventory::new(room, Arc::clone(&numbers));
@@ -158,9 +170,10 @@ impl Store {
             inventory,
             manifests: Manifests::default(),
             links,
-            publish,
+            publish: RwLock::new(publish),
             checkpoint,
-            trouble: Trouble::new(numbers),
+            trouble,
+            pins: Pins::new(layout.pins()),
             blob_ttl: options.blob_ttl,
             durability: options.durability,
             device: layout.device()?,
@@ -171,6 +184,7 @@ impl Store {
             wants_room: AtomicBool::new(false),
             layout,
         });
+        store.look_at_pins();
         let house = House::new(Arc::clone(&store), journal, lease);
         Ok((store, house))
     }
@@ -178,7 +192,7 @@ impl Store {
     /// Returns how blobs are published here, for the start-up log.
     #[must_use]
     pub fn publish_method(&self) -> &'static str {
-        self.publish.describe()
+        self.publish.read().describe()
     }
 
     /// Returns the root directory.
@@ -306,8 +320,7 @@ impl Store {
 
     /// Adds what is on disk and was not known.
     fn found(&self, digest: &Digest, metadata: &Metadata) -> Arc<Entry> {
-        let entry = Entry::found(Kind::Blob, digest, metadata);
-        self.inventory.add(entry, None)
+        self.add(Entry::found(Kind::Blob, digest, metadata), None)
     }
 
     /// Remembers that the origin has confirmed that `repository` has `digest`, a blob or a manifest.
@@ -334,7 +347,8 @@ impl Store {
     /// `StorageFull` when there is no room, `Other` while the disk is in trouble, or the disk's.
     pub fn begin(&self, size_bytes: Option<u64>) -> io::Result<Partial> {
         let reserved = self.reserve(size_bytes.unwrap_or(crate::limits::ROOM_STEP_BYTES))?;
-        let begun = self.publish.begin(&self.layout, self.checkpoint.failures());
+        let way = *self.publish.read();
+        let begun = way.begin(&self.layout, self.checkpoint.failures());
         self.noting("begin a file", begun)
             .map(|partial| partial.within(reserved))
     }
@@ -375,7 +389,7 @@ impl Store {
         }
         let now = seconds(SystemTime::now());
         let entry = Entry::new(Kind::Blob, digest, size_bytes, now);
-        let entry = self.inventory.add(entry, reserved);
+        let entry = self.add(entry, reserved);
         entry.set_proved();
         Ok(Reading::new(entry))
     }
@@ -393,7 +407,7 @@ impl Store {
             Loaded::Here(manifest, metadata) => {
                 let entry = known.unwrap_or_else(|| {
                     let found = Entry::found(Kind::Manifest, digest, &metadata);
-                    self.inventory.add(found, None)
+                    self.add(found, None)
                 });
                 self.inventory.touch(&entry, seconds(SystemTime::now()), 1);
                 Ok(Some(manifest))
@@ -441,8 +455,23 @@ impl Store {
         self.checkpoint.note();
         let now = seconds(SystemTime::now());
         let entry = Entry::new(Kind::Manifest, digest, size_bytes, now);
-        self.inventory.add(entry, reserved);
+        self.add(entry, reserved);
+        self.pins.note_manifest(digest);
         Ok(())
+    }
+
+    /// Takes note of what a tag means, should the image be pinned by it.
+    pub fn note_tag(&self, repository: &str, tag: &str, digest: &Digest) {
+        self.pins.note_tag(repository, tag, digest);
+    }
+
+    /// Adds an entry, pinned if it is to be.
+    fn add(&self, entry: Entry, reserved: Option<Reservation>) -> Arc<Entry> {
+        let entry = self.inventory.add(entry, reserved);
+        if self.pins.holds(&entry.digest()) {
+            entry.set_pinned(true);
+        }
+        entry
     }
 
     /// Takes note of a disk that failed, and returns what it said.

@@ -38,10 +38,7 @@ impl Publish {
                 Err(error) => last = Some(error),
             }
         }
-        Err(last.map_or_else(
-            || io::Error::other("no way to publish"),
-            |error| super::about(&layout.partials(), &error),
-        ))
+        Err(last.unwrap_or_else(|| io::Error::other("no way to publish")))
     }
 
     /// Publishes an empty file and takes it away again.

@@ -99,14 +99,11 @@ impl Store {
             Err(error) if super::is_vanished(&error) => return Ok(false),
             Err(error) => return Err(error),
         };
-        if let Some(known) = self.inventory.lookup(kind, digest) {
-            if known.size_bytes == metadata.len() {
-                return Ok(false);
-            }
-            self.inventory.remove(&known, Removal::Vanished);
+        let known = self.inventory.lookup(kind, digest);
+        if known.is_some_and(|entry| entry.size_bytes == metadata.len()) {
+            return Ok(false);
         }
-        self.inventory
-            .add(Entry::found(kind, digest, &metadata), None);
+        self.add(Entry::found(kind, digest, &metadata), None);
         Ok(true)
     }
 

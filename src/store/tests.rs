@@ -86,6 +86,11 @@ fn is_doubtful(store: &Store, digest: &Digest) -> bool {
     matches!(store.open_blob(digest).unwrap(), super::Opened::Doubtful)
 }
 
+/// A sync that finds that writes were lost.
+fn fail(_: &File) -> io::Result<()> {
+    Err(rustix::io::Errno::IO.into())
+}
+
 fn files(path: &std::path::Path) -> usize {
     walk(path).len()
 }
@@ -262,9 +267,7 @@ fn a_failed_sync_takes_back_what_it_may_have_lost_and_what_was_being_written() {
     let young = put(&store, b"young");
     let mut unfinished = store.begin(None).unwrap();
     store.write(&mut unfinished, b"unfinished", 0).unwrap();
-    // The checkpoint's own file cannot be made: a sync that fails, without a disk that does.
-    let next = root.path().join("checkpoint.next");
-    std::fs::create_dir(&next).unwrap();
+    let works = std::mem::replace(&mut *store.checkpoint.sync.lock(), fail);
     assert!(store.checkpoint().is_err());
     assert_eq!(content(&store, &young), None);
     assert_eq!(content(&store, &safe).unwrap(), b"safe");
@@ -275,7 +278,7 @@ fn a_failed_sync_takes_back_what_it_may_have_lost_and_what_was_being_written() {
         try_put(&store, b"young").is_err(),
         "the disk has to prove itself"
     );
-    std::fs::remove_dir(&next).unwrap();
+    *store.checkpoint.sync.lock() = works;
     store.try_disk();
     store.checkpoint().unwrap();
     let again = put(&store, b"young");
@@ -377,11 +380,10 @@ fn links_alone_move_the_checkpoint_and_are_written_anew_after_a_failed_sync() {
     let text = std::fs::read_to_string(&log).unwrap();
     let young = put(&store, b"young");
     store.link("a", &young);
-    let next = root.path().join("checkpoint.next");
-    std::fs::create_dir(&next).unwrap();
+    let works = std::mem::replace(&mut *store.checkpoint.sync.lock(), fail);
     assert!(store.checkpoint().is_err());
     assert!(!store.is_linked("a", &young), "the blob was taken back");
-    std::fs::remove_dir(&next).unwrap();
+    *store.checkpoint.sync.lock() = works;
     store.checkpoint().unwrap();
     assert_eq!(std::fs::read_to_string(&log).unwrap(), text);
 }
@@ -564,4 +566,18 @@ fn a_root_that_vanishes_is_a_trouble_and_its_return_is_noticed() {
     store.scan().unwrap();
     assert_eq!(content(&store, &kept).unwrap(), b"kept");
     put(&store, b"new");
+}
+
+#[test]
+fn a_mark_that_cannot_be_written_costs_no_blob() {
+    let root = tempfile::tempdir().unwrap();
+    let store = open(root.path());
+    let young = put(&store, b"young");
+    let mut unfinished = store.begin(None).unwrap();
+    store.write(&mut unfinished, b"unfinished", 0).unwrap();
+    std::fs::create_dir(root.path().join("checkpoint.next")).unwrap();
+    assert!(store.checkpoint().is_err());
+    assert_eq!(content(&store, &young).unwrap(), b"young");
+    let digest = Digest::of(Algorithm::Sha256, b"unfinished");
+    assert!(store.commit(&digest, unfinished, 10).is_ok());
 }

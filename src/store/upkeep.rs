@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::checkpoint::Failed;
 use super::entry::{Entry, seconds};
 use super::layout::Kind;
 use super::partial::Partial;
@@ -192,19 +193,20 @@ impl Store {
         if self.links.flush() {
             self.checkpoint.note();
         }
-        let advanced = self.checkpoint.advance(self.layout.root());
-        advanced.map_err(|(error, suspects)| {
-            self.links.doubt();
-            for digest in &suspects {
-                if let Some(entry) = self.lookup(digest) {
-                    self.delete(&entry, Removal::Damaged);
+        match self.checkpoint.advance(self.layout.root()) {
+            Ok(()) => Ok(()),
+            Err(Failed::Mark(error)) => self.noting("write the checkpoint", Err(error)),
+            Err(Failed::Sync(error, suspects)) => {
+                self.links.doubt();
+                let suspects: Vec<_> = suspects.iter().filter_map(|one| self.lookup(one)).collect();
+                for entry in &suspects {
+                    self.delete(entry, Removal::Damaged);
                 }
+                let blobs = suspects.len();
+                tracing::warn!(blobs, %error, "the disk has lost writes: young blobs are dropped, to be fetched anew");
+                self.noting("sync", Err(error))
             }
-            let blobs = suspects.len();
-            drop(self.noting::<()>("sync", Err(clone(&error))));
-            let text = format!("sync failed, {blobs} young blobs dropped: {error}");
-            io::Error::new(error.kind(), text)
-        })
+        }
     }
 
     /// Returns how often [`Store::checkpoint`] wants to be called; `None` when only at the end.
@@ -218,12 +220,5 @@ fn no_room(why: &str) -> io::Error {
     io::Error::new(
         io::ErrorKind::StorageFull,
         format!("no room in the store: {why}"),
-    )
-}
-
-fn clone(error: &io::Error) -> io::Error {
-    error.raw_os_error().map_or_else(
-        || io::Error::from(error.kind()),
-        io::Error::from_raw_os_error,
     )
 }
