@@ -57,6 +57,17 @@ impl Digest {
         hasher.finish()
     }
 
+    /// Returns the digest that has these raw bytes; `None` unless they are as many as the algorithm makes.
+    #[must_use]
+    pub fn from_raw(algorithm: Algorithm, bytes: &[u8]) -> Option<Self> {
+        let mut raw = [0; 64];
+        if bytes.len() != algorithm.bytes() {
+            return None;
+        }
+        raw[..bytes.len()].copy_from_slice(bytes);
+        Some(Self { algorithm, raw })
+    }
+
     /// Returns the algorithm that the digest was made with.
     #[must_use]
     pub const fn algorithm(&self) -> Algorithm {
@@ -252,6 +263,9 @@ mod tests {
         let long = Digest::of(Algorithm::Sha512, b"abc");
         for digest in [digest, long] {
             assert_eq!(digest.text().as_ref(), digest.to_string().as_bytes());
+            let raw = digest.raw();
+            assert_eq!(Digest::from_raw(digest.algorithm(), raw), Some(digest));
+            assert_eq!(Digest::from_raw(digest.algorithm(), &raw[1..]), None);
         }
         assert_eq!(long.to_string().parse(), Ok(long));
         assert_eq!(long.to_string().len(), TEXT_BYTES_MAX);

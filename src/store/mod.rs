@@ -18,6 +18,8 @@
 
 mod checkpoint;
 mod index;
+#[cfg_attr(not(test), expect(dead_code, reason = "the index comes to it"))]
+mod journal;
 mod layout;
 mod links;
 mod manifest;
