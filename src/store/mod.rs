@@ -23,6 +23,7 @@ mod links;
 mod manifest;
 mod options;
 mod partial;
+pub mod policy;
 mod publish;
 
 use std::fs::File;
