@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::journal::Record;
 use super::layout::Kind;
-use super::policy::{Resident, Standing};
+use super::policy::{Resident, Standing, USES_MAX};
 use crate::digest::{Algorithm, Digest};
 
 /// No power cut since it was written can have damaged it.
@@ -19,9 +19,6 @@ const GONE: u8 = 2;
 const PINNED: u8 = 4;
 /// A change of it waits to be written to the journal.
 const NOTED: u8 = 8;
-
-/// Most uses that the policy tells apart.
-const USES_MAX: u8 = 3;
 
 /// A digest in 40 bytes rather than 65: there are a million of them, and SHA-512 is rare.
 #[derive(Debug)]

@@ -34,8 +34,8 @@ pub struct House {
     store: Arc<Store>,
     journal: Journal,
     lease: Lease,
-    /// The journal lacks something: it is written anew, not before then.
-    rewrite: Option<Instant>,
+    /// The journal could not be written: it is left alone until then.
+    journal_rests: Option<Instant>,
     look: Due,
     flush: Due,
     expire: Option<Due>,
@@ -71,7 +71,7 @@ impl House {
             store,
             journal,
             lease,
-            rewrite: None,
+            journal_rests: None,
             look: Due::every(LOOK_EVERY),
             flush: Due::every(FLUSH_EVERY),
             expire,
@@ -82,6 +82,7 @@ impl House {
     /// Does what is to be done, and returns how long to wait before the next time.
     pub fn tick(&mut self, now: Instant, wall: SystemTime) -> Duration {
         self.store.inventory.sweep();
+        self.store.inventory.sweep_policy();
         if self.look.is_now(now) {
             self.hold_lease(now);
             self.store.look_at_pins();
@@ -120,11 +121,15 @@ impl House {
         if !self.is_keeper() {
             return;
         }
+        self.journal_rests = None;
         self.flush(Instant::now());
-        if self.rewrite.is_none() && !self.store.wants_scan() {
-            if let Err(error) = self.journal.close() {
-                tracing::warn!(%error, "the index could not be ended: the next start compares it with the disk");
-            }
+        // Whoever shares the directory goes on changing it.
+        let has_company = self.store.has_company.load(Ordering::Acquire);
+        if !has_company
+            && !self.store.wants_scan()
+            && let Err(error) = self.journal.close()
+        {
+            tracing::warn!(%error, "the index could not be ended: the next start compares it with the disk");
         }
         self.lease.release();
     }
@@ -142,7 +147,7 @@ impl House {
             tracing::info!("this process keeps house in the storage directory from now on");
             // Whoever did it knew more.
             self.store.wants_scan.store(true, Ordering::Release);
-            self.rewrite = Some(now);
+            self.journal.doubt();
         } else if was_holder && !is_holder {
             tracing::info!("another process keeps house in the storage directory");
         }
@@ -186,27 +191,37 @@ impl House {
             }
             if !is_keeper {
                 changes.iter().for_each(|change| self.tell_use(change));
-            } else if self.rewrite.is_none()
-                && let Err(error) = self.journal.append(&changes)
-            {
+            } else if self.journal_rests.is_some() {
+                // It is written anew when it is tried again.
+                self.journal.doubt();
+            } else if let Err(error) = self.journal.append(&changes) {
                 self.journal_failed(&error, now);
             }
         }
-        let is_due = self.journal.is_due(self.store.inventory.len());
-        if is_keeper && self.rewrite.map_or(is_due, |at| at <= now) {
-            self.rewrite = None;
+        self.journal_rests = self.journal_rests.filter(|until| *until > now);
+        let is_due = self.journal.is_due(self.store.inventory.len() as u64);
+        if is_keeper && is_due && self.journal_rests.is_none() {
             let records = self.store.inventory.records();
-            let records = records.iter().map(|(entry, place)| entry.record(*place));
             if let Err(error) = self.journal.rewrite(records) {
                 self.journal_failed(&error, now);
             }
         }
     }
 
+    /// Takes "ended in order" away from the journal, before anything below the root changes.
+    pub(super) fn begin(&mut self) {
+        if self.is_keeper()
+            && let Err(error) = self.journal.begin()
+        {
+            self.journal_failed(&error, Instant::now());
+        }
+    }
+
     fn journal_failed(&mut self, error: &std::io::Error, now: Instant) {
         let numbers = self.store.inventory.numbers();
         numbers.journal_failures.fetch_add(1, Ordering::Relaxed);
-        self.rewrite = Some(now + REWRITE_AGAIN);
+        self.journal.doubt();
+        self.journal_rests = Some(now + REWRITE_AGAIN);
         self.store.trouble.note(error, "write the index", now);
     }
 

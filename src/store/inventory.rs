@@ -23,7 +23,7 @@ use super::entry::{Entry, Reading};
 use super::index::{Index, SHARDS};
 use super::journal::{Change, Record};
 use super::layout::Kind;
-use super::policy::{Evict, Policy};
+use super::policy::{Cursor, Evict, Place, Policy};
 use super::room::{Reservation, Room};
 use crate::digest::Digest;
 use crate::limits::EVICTION_STEPS;
@@ -53,7 +53,7 @@ impl Inventory {
     pub(super) fn new(room: Arc<Room>, numbers: Arc<StoreNumbers>) -> Self {
         Self {
             index: Index::default(),
-            policy: Mutex::new(Policy::new()),
+            policy: Mutex::new(empty_policy(&room)),
             room,
             notes: SegQueue::new(),
             lingering: Mutex::default(),
@@ -124,7 +124,7 @@ impl Inventory {
         match self.index.insert(&entry, || {}) {
             Ok(()) => {
                 self.count_in(&entry, None);
-                self.policy.lock().restore(entry, record.place);
+                self.policy.lock().restore(entry, place(record.place));
             }
             // A later line about the same file: it was used.
             Err(entry) => entry.replace_history(record.last_use, record.hits, record.uses),
@@ -232,13 +232,51 @@ impl Inventory {
         let mut entries = self.select(|_| true);
         entries.sort_by_key(|entry| entry.last_use());
         let mut policy = self.policy.lock();
-        *policy = Policy::new();
+        *policy = empty_policy(&self.room);
         entries.into_iter().for_each(|entry| policy.insert(entry));
     }
 
-    /// Returns all of it, in the order in which it would be evicted.
-    pub(super) fn records(&self) -> Vec<(Arc<Entry>, u8)> {
-        self.policy.lock().in_order()
+    /// Returns all of it, in the order in which it would be evicted. What moves meanwhile may come twice.
+    ///
+    /// Locks the policy for one chunk of a queue at a time.
+    pub(super) fn records(&self) -> impl Iterator<Item = Record> {
+        let mut cursor = Some(Cursor::default());
+        let chunks = std::iter::from_fn(move || {
+            let mut entries = Vec::new();
+            let (place, next) = self.policy.lock().read(cursor.take()?, &mut entries)?;
+            cursor = Some(next);
+            Some((place, entries))
+        });
+        chunks.flat_map(|(place, entries)| {
+            let record = move |entry: Arc<Entry>| entry.record(number(place));
+            entries.into_iter().map(record)
+        })
+    }
+
+    /// Has the policy forget some of what is gone, in case nothing is evicted and little arrives.
+    pub(super) fn sweep_policy(&self) {
+        self.policy.lock().sweep();
+    }
+}
+
+fn empty_policy(room: &Room) -> Policy<Arc<Entry>> {
+    let mut policy = Policy::new();
+    policy.set_room(room.bytes_max());
+    policy
+}
+
+/// Returns the number of a queue in the journal.
+const fn number(place: Place) -> u8 {
+    match place {
+        Place::Small => 0,
+        Place::Main => 1,
+    }
+}
+
+const fn place(number: u8) -> Place {
+    match number {
+        1 => Place::Main,
+        _ => Place::Small,
     }
 }
 

@@ -72,7 +72,7 @@ use crate::metrics::{DiskTrouble, Removal, StoreNumbers};
 use checkpoint::Checkpoint;
 use entry::seconds;
 use inventory::Inventory;
-use journal::Journal;
+use journal::{Journal, Verdict};
 use layout::{Kind, Layout};
 use lease::Lease;
 use links::Links;
@@ -157,8 +157,9 @@ impl Store {
         let space = Space::of(root).map_err(|error| about(root, &error))?;
         let room = Room::new(options, &space, Arc::clone(&numbers));
         let inventory = Inventory::new(room, Arc::clone(&numbers));
-        let (journal, is_whole) =
+        let (journal, verdict) =
             Journal::open(layout.journal(), |change| inventory.replay(change))?;
+        let is_whole = verdict == Verdict::Clean;
         let links = Links::open(layout.links(), |digest| {
             [Kind::Blob, Kind::Manifest].into_iter().any(|kind| {
                 let is_known = inventory.lookup(kind, digest).is_some();
@@ -185,7 +186,8 @@ impl Store {
             layout,
         });
         store.look_at_pins();
-        let house = House::new(Arc::clone(&store), journal, lease);
+        let mut house = House::new(Arc::clone(&store), journal, lease);
+        house.begin();
         Ok((store, house))
     }
 

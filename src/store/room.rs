@@ -125,6 +125,11 @@ impl Room {
         })
     }
 
+    /// Returns the most bytes that may be stored.
+    pub(super) const fn bytes_max(&self) -> u64 {
+        self.bounds.most
+    }
+
     /// Asks for `bytes` more. Whoever does not keep house knows only of its own bytes: for it `bytes_max`
     /// is the keeper's care.
     pub(super) fn ask(&self, bytes: u64, root: &Path, is_keeper: bool) -> io::Result<Asked> {
