@@ -64,8 +64,9 @@ pub const DEADLINE_TICK: Duration = Duration::from_millis(100);
 pub const MEMORY_BLOB_BYTES_MAX: u64 = 8 * 1024;
 /// Longest time that a closing connection is read from, so that a client gets to read why.
 pub const LINGER: Duration = Duration::from_secs(2);
-/// How long a core keeps a deleted blob open at most that nobody is being sent.
-pub const CLOSE_DELETED_EVERY: Duration = Duration::from_secs(2);
+/// How long a core keeps a deleted blob open at most that nobody is being sent: shorter than a fill waits for
+/// the room ([`ROOM_PATIENCE`]).
+pub const CLOSE_DELETED_EVERY: Duration = Duration::from_millis(100);
 /// Blobs hashed at once because a power cut may have damaged them; others wait their turn.
 pub const PROVING_THREADS: usize = 2;
 /// How often a draining core looks whether its last response has ended.
