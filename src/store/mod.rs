@@ -16,7 +16,11 @@
 //! - What a power cut may have damaged is hashed again before it is served: see `checkpoint`.
 //! - A blob that is being sent stays readable: deletion unlinks, an open file lives on.
 
+mod check;
 mod checkpoint;
+mod crew;
+mod gentle;
+pub mod import;
 mod index;
 mod layout;
 mod links;
@@ -24,6 +28,10 @@ mod manifest;
 mod options;
 mod partial;
 mod publish;
+mod quarantine;
+pub mod scrub;
+pub mod verify;
+mod walk;
 
 use std::fs::File;
 use std::io;
@@ -31,7 +39,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+pub use check::{Checked, Finding};
 pub use index::Entry;
+pub use layout::Kind;
 pub use manifest::Manifest;
 pub use options::Options;
 pub use partial::Partial;
@@ -39,7 +49,7 @@ pub use partial::Partial;
 use crate::digest::{Algorithm, Digest, Hasher};
 use checkpoint::Checkpoint;
 use index::Index;
-use layout::{Kind, Layout};
+use layout::Layout;
 use links::Links;
 use manifest::{Loaded, Manifests};
 use publish::Publish;
