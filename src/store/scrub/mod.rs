@@ -19,7 +19,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 pub use schedule::{Holdings, Pace};
 
-use super::check::{Check, Checked, Judge, Verdict};
+use super::check::{Check, Checked, Judge};
 use super::gentle::PIECE_BYTES;
 use super::layout::Layout;
 use super::walk::{Place, Walk};
@@ -107,7 +107,7 @@ impl Scrub {
             Some(Err(error)) => {
                 tracing::warn!(%error, "the scrub passes over what it cannot read");
                 self.schedule
-                    .pause(now, schedule::FILE_COST_BYTES, self.pace.rate_bytes_max);
+                    .pause(now, schedule::FILE_COST_BYTES, self.pace.rate_max());
                 self.stepped(0, None, now)
             }
             None => self.end_round(now),
@@ -119,16 +119,13 @@ impl Scrub {
         let verdict = check.step(&mut self.piece);
         let read_bytes = check.offset() - before;
         let Some(verdict) = verdict else {
-            self.schedule
-                .pause(now, read_bytes, self.pace.rate_bytes_max);
+            self.schedule.pause(now, read_bytes, self.pace.rate_max());
             self.check = Some(check);
             return self.stepped(read_bytes, None, now);
         };
         let size_bytes = check.offset();
         let stored = check.into_stored();
-        let is_kept = matches!(verdict, Verdict::Sound);
         let checked = self.judge.act(&stored, verdict);
-        debug_assert!(!is_kept || size_bytes == checked.size_bytes);
         self.finish(stored.place(), size_bytes, now, holdings);
         self.stepped(read_bytes, Some(checked), now)
     }
@@ -157,13 +154,13 @@ impl Scrub {
     fn end_round(&mut self, now: SystemTime) -> Stepped {
         let left = match self.round.done_bytes {
             0 => self.pace.every.min(EMPTY_AGAIN),
-            _ => self.left(now),
+            // Never at once: a walk over nothing costs a thousand calls.
+            _ => self.left(now).max(SAVE_EVERY),
         };
-        self.round = Round::begin(now + left);
+        self.round = Round::begin(now + left.min(schedule::WAIT_MAX));
         self.walk = Walk::new(&self.root, None);
         self.schedule.rest(now, left);
         self.save(now);
-        // Never at once again: the walk over an empty store costs a thousand calls.
         self.stepped(0, None, now)
     }
 

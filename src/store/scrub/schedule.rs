@@ -14,6 +14,12 @@ pub(super) const FILE_COST_BYTES: u64 = 4096;
 /// does not wake up to a burst.
 const SLACK: Duration = Duration::from_secs(1);
 
+/// Longest wait: what nobody asks for, and no time overflows with.
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(10 * 366 * 86_400);
+
+/// Least rate, in bytes per second, for a store that is said to hold nothing.
+const RATE_MIN: f64 = 1.0;
+
 /// How fast to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
@@ -21,6 +27,13 @@ pub struct Pace {
     pub every: Duration,
     /// Most bytes read per second (`transship.store.scrub_rate`). Not zero.
     pub rate_bytes_max: u64,
+}
+
+impl Pace {
+    /// Returns the highest rate, in bytes per second.
+    pub(super) fn rate_max(self) -> f64 {
+        (self.rate_bytes_max as f64).max(RATE_MIN)
+    }
 }
 
 /// What is stored.
@@ -41,7 +54,7 @@ impl Holdings {
     /// Returns how long a round takes at least, for a warning where that is more than is wanted.
     #[must_use]
     pub fn round_min(self, pace: Pace) -> Duration {
-        time_for(self.cost(), pace.rate_bytes_max)
+        time_for(self.cost(), pace.rate_max())
     }
 }
 
@@ -50,21 +63,21 @@ pub(super) const fn cost(size_bytes: u64) -> u64 {
     size_bytes.saturating_add(FILE_COST_BYTES)
 }
 
-/// Returns the rate that finishes the round in time, in bytes per second; never zero.
+/// Returns the rate that finishes the round in time, in bytes per second.
 ///
 /// - `done_bytes`: the cost of what the round has seen.
 /// - `left`: the time until it should end.
-pub(super) fn rate(pace: Pace, holdings: Holdings, done_bytes: u64, left: Duration) -> u64 {
+pub(super) fn rate(pace: Pace, holdings: Holdings, done_bytes: u64, left: Duration) -> f64 {
+    let per_second = |bytes: u64, time: Duration| bytes as f64 / time.as_secs_f64().max(1.0);
     let total = holdings.cost();
-    let even = total / pace.every.as_secs().max(1);
-    let needed = total.saturating_sub(done_bytes) / left.as_secs().max(1);
-    even.max(needed).clamp(1, pace.rate_bytes_max.max(1))
+    let even = per_second(total, pace.every);
+    let needed = per_second(total.saturating_sub(done_bytes), left);
+    even.max(needed).clamp(RATE_MIN, pace.rate_max())
 }
 
 /// Returns how long `bytes` take at `rate` bytes per second.
-fn time_for(bytes: u64, rate: u64) -> Duration {
-    let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(rate.max(1));
-    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+fn time_for(bytes: u64, rate: f64) -> Duration {
+    Duration::try_from_secs_f64(bytes as f64 / rate).map_or(WAIT_MAX, |time| time.min(WAIT_MAX))
 }
 
 /// The moment from which on something is due.
@@ -99,20 +112,20 @@ impl Schedule {
 
     /// Waits for `bytes` at `rate`, counted from when the wait before ended and not from `now`: what reading
     /// took counts.
-    pub(super) fn pause(&mut self, now: SystemTime, bytes: u64, rate: u64) {
+    pub(super) fn pause(&mut self, now: SystemTime, bytes: u64, rate: f64) {
         let from = self.base(now);
         self.until(from + time_for(bytes, rate), now);
     }
 
     /// Waits until the whole file, of this cost, has taken as long as it does at `rate`.
-    pub(super) fn end_file(&mut self, now: SystemTime, cost: u64, rate: u64) {
+    pub(super) fn end_file(&mut self, now: SystemTime, cost: u64, rate: f64) {
         let end = self.file_began + time_for(cost, rate);
         self.until(end.max(self.base(now)), now);
     }
 
     /// Waits for this long.
     pub(super) fn rest(&mut self, now: SystemTime, wait: Duration) {
-        self.until(now + wait, now);
+        self.until(now + wait.min(WAIT_MAX), now);
     }
 
     fn until(&mut self, due: SystemTime, now: SystemTime) {
@@ -158,7 +171,7 @@ mod tests {
                 if left == 0 {
                     break;
                 }
-                schedule.pause(now, bytes, pace.rate_bytes_max);
+                schedule.pause(now, bytes, pace.rate_max());
                 now += schedule.wait(now).unwrap_or_default() + work;
             }
             done += cost(size);
@@ -187,7 +200,9 @@ mod tests {
             let (took, most) = play(pace, &sizes, Duration::from_millis(work_ms));
             prop_assert!(took <= pace.every + pace.every / 50, "{took:?} of {:?}", pace.every);
             // As evenly as files allow: the last one's rest belongs to the round.
-            prop_assert!(took >= pace.every / 2, "{took:?} of {:?}", pace.every);
+            let cost: u64 = sizes.iter().map(|size| cost(*size)).sum();
+            let even = cost as f64 / pace.every.as_secs_f64();
+            prop_assert!(even < RATE_MIN || took >= pace.every / 2, "{took:?} of {:?}", pace.every);
             // Within the slack twice the rate may be read, and a piece is read at once.
             prop_assert!(most <= 2 * pace.rate_bytes_max + (2 << 20), "{most} in a second");
         }
@@ -222,12 +237,18 @@ mod tests {
             bytes: 30 << 30,
         };
         let even = rate(pace, holdings, 0, pace.every);
-        assert_eq!(even, (30 << 30) / pace.every.as_secs());
-        let behind = rate(pace, holdings, 0, 10 * DAY);
-        assert!(behind.abs_diff(3 * even) <= 3);
-        assert_eq!(rate(pace, holdings, 0, Duration::ZERO), pace.rate_bytes_max);
-        assert_eq!(rate(pace, holdings, 31 << 30, Duration::ZERO), even);
-        assert_eq!(rate(pace, Holdings::default(), 0, Duration::ZERO), 1);
+        let near = |rate: f64, wanted: f64| (rate / wanted - 1.0).abs() < 1e-9;
+        assert!(near(even, (30u64 << 30) as f64 / pace.every.as_secs_f64()));
+        assert!(near(rate(pace, holdings, 0, 10 * DAY), 3.0 * even));
+        assert!(near(
+            rate(pace, holdings, 0, Duration::ZERO),
+            pace.rate_max()
+        ));
+        assert!(near(rate(pace, holdings, 31 << 30, Duration::ZERO), even));
+        assert!(near(
+            rate(pace, Holdings::default(), 0, Duration::ZERO),
+            RATE_MIN
+        ));
     }
 
     #[test]
