@@ -45,7 +45,7 @@ pub use layout::Kind;
 pub use manifest::Manifest;
 pub use options::Options;
 pub use partial::Partial;
-pub use quarantine::Fate;
+pub use quarantine::{Fate, Watch as QuarantineWatch};
 
 use crate::digest::{Algorithm, Digest, Hasher};
 use checkpoint::Checkpoint;

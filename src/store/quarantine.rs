@@ -2,12 +2,14 @@
 //!
 //! What lies there is never served, walked or counted. Room is precious: at most [`FILES_MAX`] files and
 //! [`BYTES_MAX`] bytes are kept, the oldest go first, and a file that alone is larger is deleted at once. So
-//! is one that cannot be moved, on a disk that is full or read-only for one: what is damaged must go.
+//! is one that cannot be moved, on a disk that is full or read-only for one: what is damaged must go. An empty
+//! `<algorithm>-<hex>.deleted` tells of it then, if that can be made.
 
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::layout::{Kind, Layout};
 use super::walk::is_absence;
@@ -50,6 +52,7 @@ pub(super) fn put(layout: &Layout, kind: Kind, digest: &Digest) -> io::Result<Fa
     match fs::remove_file(&from) {
         Ok(()) => {
             tracing::debug!(%digest, %error, "a damaged file was not kept");
+            leave_note(&layout.quarantine(), digest);
             Ok(Fate::Deleted)
         }
         Err(gone) if is_absence(&gone) => Ok(Fate::Absent),
@@ -60,7 +63,7 @@ pub(super) fn put(layout: &Layout, kind: Kind, digest: &Digest) -> io::Result<Fa
 fn move_to(from: &Path, folder: &Path, digest: &Digest, size_bytes: u64) -> io::Result<PathBuf> {
     make(folder)?;
     make_room(folder, size_bytes)?;
-    let name = format!("{}-{}", digest.algorithm().name(), digest.hex());
+    let name = name(digest);
     // One name more than there may be files: one is free, unless another process is at it as well, whose
     // file of the same digest is then replaced.
     let to = (0..=FILES_MAX)
@@ -72,6 +75,52 @@ fn move_to(from: &Path, folder: &Path, digest: &Digest, size_bytes: u64) -> io::
         .unwrap_or_else(|| folder.join(&name));
     fs::rename(from, &to)?;
     Ok(to)
+}
+
+fn name(digest: &Digest) -> String {
+    format!("{}-{}", digest.algorithm().name(), digest.hex())
+}
+
+/// Tells whoever looks that a file was deleted. Best effort.
+fn leave_note(folder: &Path, digest: &Digest) {
+    let note = folder.join(format!("{}.deleted", name(digest)));
+    let made = make(folder)
+        .and_then(|()| make_room(folder, 0))
+        .and_then(|()| fs::write(note, ""));
+    if let Err(error) = made {
+        tracing::debug!(%digest, %error, "no note in the quarantine");
+    }
+}
+
+/// Watches what another process (`transship verify`) takes away, which whoever has the file open does not
+/// see: a file that was moved has its name still, elsewhere.
+#[derive(Debug, Default)]
+pub struct Watch {
+    changed: Option<SystemTime>,
+}
+
+impl Watch {
+    /// Returns digests whose files may have been taken away since the last look: to be dropped from the
+    /// index, unless they are stored anew.
+    ///
+    /// The first look takes all that lies there for old. Costs one `stat` as long as nothing changes.
+    pub fn look(&mut self, root: &Path) -> Vec<Digest> {
+        let folder = Layout::new(root.to_owned()).quarantine();
+        let changed = fs::metadata(&folder).and_then(|folder| folder.modified());
+        let changed = changed.unwrap_or(SystemTime::UNIX_EPOCH);
+        match self.changed.replace(changed) {
+            Some(before) if before != changed => {}
+            _ => return Vec::new(),
+        }
+        let items = fs::read_dir(folder).into_iter().flatten().flatten();
+        items
+            .filter_map(|item| {
+                let name = item.file_name().into_string().ok()?;
+                let stem = name.split_once('.').map_or(&*name, |(stem, _)| stem);
+                stem.replacen('-', ":", 1).parse().ok()
+            })
+            .collect()
+    }
 }
 
 /// Makes the folder, for whom the root belongs to: root verifies what a service serves.
@@ -175,6 +224,27 @@ mod tests {
         let fate = put(&layout, Kind::Blob, &larger).unwrap();
         assert_eq!(fate, Fate::Deleted);
         assert!(!layout.path(Kind::Blob, &larger).exists());
+        assert!(kept(&layout).contains(&format!("sha256-{}.deleted", larger.hex())));
+    }
+
+    #[test]
+    fn another_process_sees_what_was_taken_away() {
+        // A core that has the file open would serve the damage for as long as it is asked for.
+        let root = tempfile::tempdir().unwrap();
+        let layout = Layout::new(root.path().to_owned());
+        let mut watch = Watch::default();
+        assert_eq!(watch.look(root.path()), []);
+        let (small, large) = (damaged(&layout, 1, 1), damaged(&layout, 2, BYTES_MAX + 1));
+        put(&layout, Kind::Blob, &small).unwrap();
+        put(&layout, Kind::Blob, &large).unwrap();
+        fs::write(layout.quarantine().join("notes.txt"), "").unwrap();
+        let mut seen = watch.look(root.path());
+        seen.sort_unstable();
+        let mut wanted = [small, large];
+        wanted.sort_unstable();
+        assert_eq!(seen, wanted);
+        assert_eq!(watch.look(root.path()), []);
+        assert_eq!(Watch::default().look(root.path()), []);
     }
 
     #[test]
