@@ -208,8 +208,8 @@ mod tests {
         let first = damaged(&layout, 0, 1);
         put(&layout, Kind::Blob, &first).unwrap();
         let first = format!("sha256-{}", first.hex());
-        for seed in 1..FILES_MAX {
-            put(&layout, Kind::Blob, &damaged(&layout, seed as u32, 1)).unwrap();
+        for seed in (1u32..).take(FILES_MAX - 1) {
+            put(&layout, Kind::Blob, &damaged(&layout, seed, 1)).unwrap();
         }
         assert_eq!(kept(&layout).len(), FILES_MAX);
         assert!(kept(&layout).contains(&first));

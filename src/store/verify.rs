@@ -8,9 +8,8 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::check::{Check, Checked, Finding, Judge};
+use super::check::{Checked, Finding, Judge};
 use super::crew;
-use super::gentle::PIECE_BYTES;
 use super::layout::{Kind, Layout};
 use super::walk::{Stored, Walk};
 use crate::digest::Digest;
@@ -156,23 +155,10 @@ fn measure<S: std::borrow::Borrow<Stored>>(stored: impl Iterator<Item = S>) -> E
 }
 
 fn one(stored: Stored, judge: &Judge, counts: &Counts, told: &(dyn Fn(Event<'_>) + Sync)) {
-    let checked = match Check::open(stored) {
-        Err((stored, verdict)) => judge.act(&stored, verdict),
-        Ok(mut check) => {
-            let mut piece = vec![0; PIECE_BYTES];
-            let verdict = loop {
-                let before = check.offset();
-                let verdict = check.step(&mut piece);
-                let read = check.offset() - before;
-                add(&counts.bytes, read);
-                told(Event::Read(read));
-                if let Some(verdict) = verdict {
-                    break verdict;
-                }
-            };
-            judge.act(&check.into_stored(), verdict)
-        }
-    };
+    let checked = judge.check(stored, |read| {
+        add(&counts.bytes, read);
+        told(Event::Read(read));
+    });
     let count = match &checked.finding {
         Finding::Sound => &counts.sound,
         Finding::Rotten { .. } => &counts.rotten,

@@ -32,10 +32,9 @@ use parking_lot::Mutex;
 pub use source::{Form, Source, old_registry};
 
 use super::about;
-use super::check::{Check, Finding, Judge};
+use super::check::{Finding, Judge};
 use super::checkpoint::Checkpoint;
 use super::crew;
-use super::gentle::PIECE_BYTES;
 use super::layout::{Kind, Layout};
 use super::publish::Publish;
 use super::walk::{Stored, Walk};
@@ -207,18 +206,7 @@ impl Target {
             .filter(|stored| !self.checkpoint.covers(&stored.metadata));
         crew::for_each(threads, young, |stored| {
             let path = stored.path.clone();
-            let checked = match Check::open(stored) {
-                Err((stored, verdict)) => judge.act(&stored, verdict),
-                Ok(mut check) => {
-                    let mut piece = vec![0; PIECE_BYTES];
-                    let verdict = loop {
-                        if let Some(verdict) = check.step(&mut piece) {
-                            break verdict;
-                        }
-                    };
-                    judge.act(&check.into_stored(), verdict)
-                }
-            };
+            let checked = judge.check(stored, |_| ());
             if matches!(checked.finding, Finding::Rotten { .. }) {
                 told(Event::Trouble(&path, Trouble::DamagedHere));
             }

@@ -97,7 +97,8 @@ impl Scrub {
                     self.schedule.begin_file(now);
                     self.read(check, now, holdings)
                 }
-                Err((stored, verdict)) => {
+                Err(unopened) => {
+                    let (stored, verdict) = *unopened;
                     let place = stored.place();
                     let checked = self.judge.act(&stored, verdict);
                     self.finish(place, 0, now, holdings);

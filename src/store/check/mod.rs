@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rustix::io::Errno;
 
-use super::gentle;
+use super::gentle::{self, PIECE_BYTES};
 use super::layout::{Kind, Layout};
 use super::manifest;
 use super::quarantine::{self, Fate};
@@ -81,7 +81,7 @@ pub(super) enum Verdict {
 }
 
 impl Check {
-    pub(super) fn open(stored: Stored) -> Result<Self, (Stored, Verdict)> {
+    pub(super) fn open(stored: Stored) -> Result<Self, Box<(Stored, Verdict)>> {
         let opened = gentle::open(&stored.path).and_then(|file| Ok((file.metadata()?, file)));
         match opened {
             Ok((opened, file)) => Ok(Self {
@@ -91,7 +91,7 @@ impl Check {
                 opened,
                 offset: 0,
             }),
-            Err(error) => Err((stored, verdict_of(error))),
+            Err(error) => Err(Box::new((stored, verdict_of(error)))),
         }
     }
 
@@ -198,6 +198,28 @@ impl Judge {
             layout,
             keep,
             unreadable_in_a_row: AtomicU32::new(0),
+        }
+    }
+
+    /// Reads a file from its start to its end, and acts.
+    ///
+    /// - `read`: told of bytes as they are read.
+    pub(super) fn check(&self, stored: Stored, mut read: impl FnMut(u64)) -> Checked {
+        let mut check = match Check::open(stored) {
+            Ok(check) => check,
+            Err(unopened) => {
+                let (stored, verdict) = *unopened;
+                return self.act(&stored, verdict);
+            }
+        };
+        let mut piece = vec![0; PIECE_BYTES];
+        loop {
+            let before = check.offset();
+            let verdict = check.step(&mut piece);
+            read(check.offset() - before);
+            if let Some(verdict) = verdict {
+                return self.act(&check.stored, verdict);
+            }
         }
     }
 
