@@ -25,5 +25,6 @@ mod operate;
 mod protocol;
 mod runtime;
 mod selftest;
+mod store_commands;
 mod support;
 mod tls;
