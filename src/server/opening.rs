@@ -35,7 +35,11 @@ impl Opening {
         })
     }
 
-    /// Opens a blob that is in the index, and says what a core wants to have of it; `None` is absent.
+    /// Opens a blob that is in the index, and says what a core wants to have of it; `None` is absent, also
+    /// because it was found that it cannot be read.
+    ///
+    /// # Errors
+    /// A shortage, as [`is_shortage`] says, or a panic: nothing that is wrong with the blob.
     pub(super) async fn open(
         &self,
         store: &Arc<Store>,
@@ -45,12 +49,12 @@ impl Opening {
             return Ok(None);
         };
         let store = Arc::clone(store);
-        let job = move || {
-            let Some(blob) = store.open_blob(&digest)? else {
-                return Ok(None);
-            };
-            let small = read_small(&blob)?;
-            Ok::<_, io::Error>(Some(CoreBlob::new(digest, blob, small)))
+        let job = move || match open_and_read(&store, digest) {
+            Err(error) if !is_shortage(&error) => {
+                take_away(&store, &digest, &error);
+                Ok(None)
+            }
+            outcome => outcome,
         };
         if entry.is_proved() {
             return blocking(job).await?;
@@ -68,6 +72,54 @@ impl Opening {
             opening: self,
             digest,
         }
+    }
+}
+
+fn open_and_read(store: &Store, digest: Digest) -> io::Result<Option<CoreBlob>> {
+    let Some(blob) = store.open_blob(&digest)? else {
+        return Ok(None);
+    };
+    let small = read_small(&blob)?;
+    Ok(Some(CoreBlob::new(digest, blob, small)))
+}
+
+/// Says whether the process or the host is short of something, which says nothing of the blob.
+pub(super) fn is_shortage(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let shortages = [
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOMEM,
+        Errno::NOBUFS,
+        Errno::AGAIN,
+        Errno::INTR,
+    ];
+    Errno::from_io_error(error).is_some_and(|errno| shortages.contains(&errno))
+}
+
+/// Takes a blob that cannot be read out of the store, on a helper thread: the next request fills it anew.
+pub(super) async fn give_up(store: &Arc<Store>, blob: &CoreBlob, error: io::Error) {
+    // Somebody did so before, and what is in the store by now is another file.
+    if blob.entry.is_gone() {
+        return;
+    }
+    let (store, digest) = (Arc::clone(store), blob.digest);
+    // A panic is logged by nobody else, and leaves the blob where it is.
+    if let Err(error) = blocking(move || take_away(&store, &digest, &error)).await {
+        tracing::error!(%digest, %error, "a blob could not be taken away");
+    }
+}
+
+/// Takes a blob away that cannot be read. May block.
+fn take_away(store: &Store, digest: &Digest, error: &io::Error) {
+    let is_gone = matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::StaleNetworkFileHandle
+    );
+    if is_gone {
+        store.discard(digest);
+    } else {
+        store.quarantine(digest, error);
     }
 }
 

@@ -142,7 +142,8 @@ impl Store {
                 self.links.unlink(digest);
                 return Ok(None);
             }
-            Err(error) => return Err(about(&path, &error)),
+            // As it is: whoever opens tells a damaged file from a shortage of descriptors by its number.
+            Err(error) => return Err(error),
         };
         let size_bytes = file.metadata()?.len();
         if size_bytes != entry.size_bytes || !self.prove(digest, &entry, &file)? {
@@ -197,11 +198,17 @@ impl Store {
         }
     }
 
+    /// Takes a blob away whose file cannot be read. Responses that are sending it go on.
+    pub fn quarantine(&self, digest: &Digest, error: &io::Error) {
+        tracing::warn!(%digest, %error, "a stored blob cannot be read");
+        self.discard(digest);
+    }
+
     /// Starts a file for an unfinished blob. Dropping it uncommitted leaves nothing behind.
     ///
     /// # Errors
     /// The disk's.
-    pub fn begin(&self) -> io::Result<Partial> {
+    pub fn begin(&self, _size_bytes: Option<u64>) -> io::Result<Partial> {
         self.publish.begin(&self.layout, self.checkpoint.failures())
     }
 

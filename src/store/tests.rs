@@ -12,7 +12,7 @@ fn open(root: &std::path::Path) -> Store {
 
 fn put(store: &Store, content: &[u8]) -> Digest {
     let digest = Digest::of(Algorithm::Sha256, content);
-    let partial = store.begin().unwrap();
+    let partial = store.begin(None).unwrap();
     partial.write(content, 0).unwrap();
     store
         .commit(&digest, partial, content.len() as u64)
@@ -204,7 +204,7 @@ fn a_failed_sync_takes_back_what_it_may_have_lost_and_what_was_being_written() {
     let safe = put(&store, b"safe");
     store.checkpoint().unwrap();
     let young = put(&store, b"young");
-    let unfinished = store.begin().unwrap();
+    let unfinished = store.begin(None).unwrap();
     unfinished.write(b"unfinished", 0).unwrap();
     // The checkpoint's own file cannot be made: a sync that fails, without a disk that does.
     let next = root.path().join("checkpoint.next");
