@@ -59,6 +59,9 @@ use crate::store::Store;
 use crate::upstream::{Authority, Trail, Upstream};
 use held::Permits;
 
+#[cfg(test)]
+mod tests;
+
 /// What a request for a blob that it did not find becomes.
 #[derive(Debug)]
 pub enum Join {

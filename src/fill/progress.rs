@@ -270,11 +270,11 @@ mod tests {
     fn the_end_of_a_fill_is_final() {
         let digest = Digest::of(crate::digest::Algorithm::Sha256, b"");
         let fill = Fill::new(digest, "a/b", Authority::Cache, Trail::default());
-        fill.commit(7);
+        fill.finish(Done::Passed { size_bytes: 7 });
         fill.fail(Failure::Lost);
         assert!(matches!(
             *fill.phase.lock(),
-            Phase::Committed { size_bytes: 7 }
+            Phase::Passed { size_bytes: 7 }
         ));
         assert_eq!(fill.filled.load(Ordering::Relaxed), 7);
     }
