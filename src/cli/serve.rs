@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
 use super::housekeeping::Housekeeping;
@@ -46,6 +46,8 @@ pub(super) fn serve(effective: Effective) -> ExitCode {
 }
 
 fn run(mut settings: Settings) -> io::Result<()> {
+    // A file that may grow no further (RLIMIT_FSIZE) is a failed write, not the end of the process.
+    signal_hook::flag::register(SIGXFSZ, Arc::default())?;
     let open_files = raise_open_files();
     let cores = settings.cores.unwrap_or_else(processors);
     bound_connections(&mut settings, open_files);

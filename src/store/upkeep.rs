@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
+use rustix::io::Errno;
+
 use super::checkpoint::Failed;
 use super::entry::{Entry, seconds};
 use super::layout::Kind;
@@ -21,6 +23,9 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
 
 /// Between two looks whether a deleted file was closed.
 const CLOSING_TICK: Duration = Duration::from_millis(5);
+
+/// Files in a minute that the disk could not read and that are taken away. With more it is the disk that fails.
+const UNREADABLE_MAX: u32 = 8;
 
 /// Entries that are spared in one search for room because another process has used them lately.
 const SPARED_MAX: usize = 1024;
@@ -188,12 +193,32 @@ impl Store {
         numbers.quarantined.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Takes a blob that the disk could not read out of the store; it is fetched anew when it is next asked
-    /// for. Responses that are sending it go on as far as they can.
+    /// Takes a blob that could not be opened or read out of the store; it is fetched anew when it is next
+    /// asked for. Responses that are sending it go on as far as they can.
+    ///
+    /// After several in a row within a minute it is the disk that fails: then files are left where they are,
+    /// so that a cable that came loose does not cost the store.
     pub fn quarantine(&self, digest: &Digest, error: &io::Error) {
-        if let Some(entry) = self.lookup(digest) {
-            self.condemn(&entry, &error.to_string());
+        let entry = self.lookup(digest);
+        if super::is_vanished(error) {
+            if let Some(entry) = entry {
+                self.forget(&entry, Removal::Vanished);
+            }
+            return;
         }
+        if self.unreadable.lock().note(Instant::now()) > UNREADABLE_MAX {
+            tracing::debug!(%digest, %error, "a stored blob could not be read, and is left where it is");
+            if let Some(entry) = entry {
+                self.forget(&entry, Removal::Damaged);
+            }
+            drop(self.noting::<()>("read", Err(Errno::IO.into())));
+            return;
+        }
+        let entry = entry.unwrap_or_else(|| {
+            let now = seconds(SystemTime::now());
+            self.add(Entry::new(Kind::Blob, digest, 0, now), None)
+        });
+        self.condemn(&entry, &error.to_string());
     }
 
     /// Forces what was committed and linked to the medium, and remembers that it is there.
@@ -225,6 +250,30 @@ impl Store {
     #[must_use]
     pub fn checkpoint_every(&self) -> Option<Duration> {
         (self.durability != Durability::None).then_some(CHECKPOINT_EVERY)
+    }
+}
+
+/// How many files could not be read lately.
+#[derive(Debug, Default)]
+pub(super) struct Unreadable {
+    since: Option<Instant>,
+    count: u32,
+}
+
+impl Unreadable {
+    /// Counts one more, and returns how many there were within a minute.
+    fn note(&mut self, now: Instant) -> u32 {
+        if self
+            .since
+            .is_none_or(|since| now > since + Duration::from_secs(60))
+        {
+            *self = Self {
+                since: Some(now),
+                count: 0,
+            };
+        }
+        self.count += 1;
+        self.count
     }
 }
 
