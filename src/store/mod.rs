@@ -21,6 +21,8 @@ mod index;
 #[cfg_attr(not(test), expect(dead_code, reason = "the index comes to it"))]
 mod journal;
 mod layout;
+#[cfg_attr(not(test), expect(dead_code, reason = "the store comes to it"))]
+mod lease;
 mod links;
 mod manifest;
 mod options;
