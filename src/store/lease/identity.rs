@@ -153,7 +153,7 @@ impl Stat {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::process::Command;
+    use crate::store::lease::tests::child;
 
     #[test]
     fn a_line_is_one_line_of_one_length_whatever_the_host_is_called() {
@@ -179,7 +179,7 @@ mod tests {
         let knows = |process: &Process| {
             me.knows_dead(Identity::new("h", process.clone()).line(1).as_bytes())
         };
-        let mut child = Command::new("sleep").arg("600").spawn().unwrap();
+        let mut child = child();
         let alive = Process::of(child.id().try_into().unwrap());
         assert_ne!(alive.start, 0);
         assert!(!knows(&alive));

@@ -1,12 +1,20 @@
 //! Several leases on one directory, driven by invented clocks: in the end exactly one of them is held.
 
 use std::fs;
+use std::process::{Child, Command, Stdio};
 
 use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::identity::Process;
 use super::*;
+
+/// Starts a process that ends with the test, whatever comes of it.
+pub(super) fn child() -> Child {
+    let mut command = Command::new("cat");
+    command.stdin(Stdio::piped()).stdout(Stdio::null());
+    command.spawn().unwrap()
+}
 
 /// Some processes of hosts that know nothing of each other, on one directory.
 struct Place {
@@ -162,6 +170,23 @@ fn two_that_take_over_at_once_are_one_a_tick_later() {
 }
 
 #[test]
+fn who_takes_over_waits_a_tick_for_another_that_does() {
+    // The other one had looked before our line was there, and renames its own over it.
+    let mut place = Place::new();
+    drop(place.claim());
+    let mut leases = vec![place.claim(), place.claim()];
+    place.rounds(9, &mut leases);
+    place.now += TICK_EVERY;
+    assert_eq!(leases[0].tick(place.now), Standing::Waiting);
+    assert!(place.line().contains(" host=host2 "), "it has renamed");
+    leases[1].write_next().unwrap();
+    fs::rename(place.root().join("lease.next"), place.path()).unwrap();
+    leases[1].state = State::Taking;
+    place.rounds(1, &mut leases);
+    assert_eq!(holders(&leases), [false, true]);
+}
+
+#[test]
 fn two_that_find_no_lease_at_once_are_one() {
     let mut place = Place::new();
     place.claim().release();
@@ -181,10 +206,7 @@ fn a_holder_known_to_be_dead_is_followed_at_once() {
     // After a crash on the only host there is nothing to wait for.
     let place = Place::new();
     fs::create_dir(place.root()).unwrap();
-    let mut child = std::process::Command::new("sleep")
-        .arg("600")
-        .spawn()
-        .unwrap();
+    let mut child = child();
     let process = Process::of(child.id().try_into().unwrap());
     let other = Lease::claim_as(Identity::new("h", process), &place.root(), place.now);
     assert!(other.is_holder());
