@@ -179,7 +179,7 @@ impl Store {
                 is_known || (!is_whole && layout.path(kind, digest).exists())
             })
         })?;
-        let lease = Lease::claim(layout.root(), Instant::now())?;
+        let lease = Lease::claim(layout.root(), Instant::now());
         let store = Arc::new(Self {
             inventory,
             manifests: Manifests::default(),
@@ -193,8 +193,8 @@ impl Store {
             device: layout.device()?,
             making_room: Mutex::new(()),
             unreadable: Mutex::default(),
-            is_keeper: AtomicBool::new(true),
-            has_company: AtomicBool::new(false),
+            is_keeper: AtomicBool::new(lease.is_holder()),
+            has_company: AtomicBool::new(lease.has_company()),
             wants_scan: AtomicBool::new(!is_whole),
             wants_room: AtomicBool::new(false),
             layout,
