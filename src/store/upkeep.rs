@@ -278,7 +278,9 @@ impl Store {
     /// The disk's; what may have been lost by it is deleted, to be filled anew. Links that cannot be written
     /// are no error: they stay in memory and are tried again.
     pub fn checkpoint(&self) -> io::Result<()> {
-        if self.links.flush() {
+        if !self.is_keeper() {
+            self.links.leave_to_others();
+        } else if self.links.flush() {
             self.checkpoint.note();
         }
         match self.checkpoint.advance(self.layout.root()) {
