@@ -3,6 +3,7 @@
 pub mod blob;
 pub mod client;
 pub mod disk;
+pub mod fault_fs;
 pub mod image;
 pub mod metrics;
 pub mod origin;
@@ -18,6 +19,7 @@ pub mod transship;
 pub use blob::{Blob, assert_same};
 pub use client::{Client, Reply};
 pub use disk::{Cut, LoopDisk};
+pub use fault_fs::{Fault, FaultFs, Op};
 pub use origin::{Gate, Origin, Plan, Tls};
 pub use process::{PATIENCE, until};
 pub use registry::DockerRegistry;
