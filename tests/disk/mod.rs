@@ -5,6 +5,7 @@
 //! origin is asked, by files and by metrics.
 
 mod crash;
+mod eio;
 mod full;
 mod room;
 

@@ -26,6 +26,8 @@ pub enum Cut {
 pub struct LoopDisk {
     image: PathBuf,
     path: PathBuf,
+    /// Unmounted after it, if the image lies on one of its own.
+    _below: Option<Tmpfs>,
     _dir: TempDir,
 }
 
@@ -45,19 +47,45 @@ impl LoopDisk {
         Self::make(mib, &["mkfs.xfs", "-q", "-f", "--unsupported"])
     }
 
+    /// An ext4 of `mib` MiB for which there are only `real_mib`: what is too much is lost at write-back.
+    pub fn ext4_on_too_little(mib: u64, real_mib: u64) -> Self {
+        let dir = TempDir::new().unwrap();
+        let below = Tmpfs::mount(&dir.path().join("below"), real_mib);
+        let image = below.path.join("image");
+        let mkfs = ["mkfs.ext4", "-q", "-F", "-m", "0"];
+        Self::make_at(dir, image, Some(below), mib, &mkfs)
+    }
+
     fn make(mib: u64, mkfs: &[&str]) -> Self {
         let dir = TempDir::new().unwrap();
-        let (image, path) = (dir.path().join("image"), dir.path().join("disk"));
+        let image = dir.path().join("image");
+        Self::make_at(dir, image, None, mib, mkfs)
+    }
+
+    fn make_at(
+        dir: TempDir,
+        image: PathBuf,
+        below: Option<Tmpfs>,
+        mib: u64,
+        mkfs: &[&str],
+    ) -> Self {
+        let path = dir.path().join("disk");
         File::create(&image).unwrap().set_len(mib * MIB).unwrap();
         fs::create_dir(&path).unwrap();
         run(Command::new(mkfs[0]).args(&mkfs[1..]).arg(&image));
         let disk = Self {
             image,
             path,
+            _below: below,
             _dir: dir,
         };
         disk.mount();
         disk
+    }
+
+    /// Lets the kernel forget all pages that it could read again.
+    pub fn forget_pages(&self) {
+        fs::write("/proc/sys/vm/drop_caches", "1").unwrap();
     }
 
     /// Where it is mounted.
@@ -148,10 +176,37 @@ impl LoopDisk {
 
 impl Drop for LoopDisk {
     fn drop(&mut self) {
-        let gentle = output(Command::new("umount").arg(&self.path));
-        if !gentle.status.success() {
-            output(Command::new("umount").arg("--lazy").arg(&self.path));
-        }
+        unmount(&self.path);
+    }
+}
+
+/// A small file system in memory.
+struct Tmpfs {
+    path: PathBuf,
+}
+
+impl Tmpfs {
+    fn mount(path: &Path, mib: u64) -> Self {
+        fs::create_dir(path).unwrap();
+        let options = format!("size={mib}m");
+        let mut command = Command::new("mount");
+        run(command
+            .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
+            .arg(path));
+        let path = path.to_owned();
+        Self { path }
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        unmount(&self.path);
+    }
+}
+
+fn unmount(path: &Path) {
+    if !output(Command::new("umount").arg(path)).status.success() {
+        output(Command::new("umount").arg("--lazy").arg(path));
     }
 }
 

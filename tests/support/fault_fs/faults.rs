@@ -1,5 +1,8 @@
 //! What shall go wrong, where, and how often it has.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -43,6 +46,8 @@ impl Op {
 pub struct Fault {
     ops: Vec<Op>,
     path: String,
+    /// The number of the one file that is affected, if it is one.
+    file: Option<u64>,
     from: u64,
     spare: Arc<AtomicU64>,
     how: How,
@@ -86,6 +91,7 @@ impl Fault {
         Self {
             ops: ops.to_vec(),
             path: String::new(),
+            file: None,
             from: 0,
             spare: Arc::default(),
             how,
@@ -96,6 +102,12 @@ impl Fault {
     /// Only what has this in its path below the root.
     pub fn at(mut self, part: impl Into<String>) -> Self {
         self.path = part.into();
+        self
+    }
+
+    /// Only this file, by whatever name, as with sectors gone bad; it is named as it is below the fault.
+    pub fn in_file(mut self, real: &Path) -> Self {
+        self.file = Some(fs::metadata(real).unwrap().ino());
         self
     }
 
@@ -125,15 +137,18 @@ impl Struck {
 /// What an operation is about.
 pub(super) struct Place<'p> {
     pub(super) path: &'p str,
+    /// The number of the file; 0 where there is none yet.
+    pub(super) file: u64,
     /// The end of what is read or written; 0 where that means nothing.
     pub(super) end: u64,
     pub(super) bytes: u64,
 }
 
 impl<'p> Place<'p> {
-    pub(super) const fn of(path: &'p str) -> Self {
+    pub(super) const fn of(path: &'p str, file: u64) -> Self {
         Self {
             path,
+            file,
             end: 0,
             bytes: 0,
         }
@@ -162,6 +177,11 @@ impl Faults {
         }
     }
 
+    pub(super) fn shorten_reads(&self) -> bool {
+        let on = self.on.lock().unwrap();
+        on.iter().any(|fault| matches!(fault.how, How::Short))
+    }
+
     /// What goes wrong with this operation, if anything.
     pub(super) fn strikes(&self, op: Op, place: &Place<'_>) -> Option<How> {
         let on = self.on.lock().unwrap();
@@ -174,7 +194,9 @@ impl Faults {
 impl Fault {
     fn strikes(&self, op: Op, place: &Place<'_>) -> bool {
         let reaches = self.from == 0 || place.end > self.from;
-        if !(self.ops.contains(&op) && place.path.contains(&self.path) && reaches) {
+        let is_here =
+            place.path.contains(&self.path) && self.file.is_none_or(|file| file == place.file);
+        if !(self.ops.contains(&op) && is_here && reaches) {
             return false;
         }
         let spend = |spare: u64| spare.checked_sub(place.bytes);

@@ -128,12 +128,27 @@ impl Shared {
         }
     }
 
+    /// The same for what happens to a name.
     fn meet_at(&self, op: Op, path: &str) -> Result<()> {
-        self.meet(op, &Place::of(path)).map(drop)
+        self.meet(op, &Place::of(path, 0)).map(drop)
+    }
+
+    /// The same for what happens to a file or directory.
+    fn meet_in(&self, op: Op, node: INodeNo) -> Result<()> {
+        let path = self.nodes.path(node);
+        self.meet(op, &Place::of(&path, node.0)).map(drop)
+    }
+
+    /// The kernel takes a short read of a page for the end of the file; without pages it is what it is.
+    fn flags(&self) -> FopenFlags {
+        match self.faults.shorten_reads() {
+            true => FopenFlags::FOPEN_DIRECT_IO,
+            false => FopenFlags::empty(),
+        }
     }
 
     fn open(&self, node: INodeNo, flags: OpenFlags) -> Result<FileHandle> {
-        self.meet_at(Op::Open, &self.nodes.path(node))?;
+        self.meet_in(Op::Open, node)?;
         let (_identity, path) = self.nodes.handle(node)?;
         Ok(self.files.add(nodes::open(&path, flags.0)?))
     }
@@ -159,6 +174,7 @@ impl Shared {
         let end = offset + u64::from(size);
         let place = Place {
             path: &self.nodes.path(node),
+            file: node.0,
             end,
             bytes: 0,
         };
@@ -184,6 +200,7 @@ impl Shared {
         let count = bytes.len() as u64;
         let place = Place {
             path: &self.nodes.path(node),
+            file: node.0,
             end: offset + count,
             bytes: count,
         };
@@ -202,6 +219,7 @@ impl Shared {
     ) -> Result<()> {
         let place = Place {
             path: &self.nodes.path(node),
+            file: node.0,
             end: offset + length,
             bytes: 0,
         };
@@ -211,7 +229,7 @@ impl Shared {
     }
 
     fn sync(&self, node: INodeNo, file: FileHandle) -> Result<()> {
-        self.meet_at(Op::Sync, &self.nodes.path(node))?;
+        self.meet_in(Op::Sync, node)?;
         self.files.get(file)?.sync_all().map_err(plain)
     }
 
@@ -268,7 +286,7 @@ impl Shared {
             rustix::fs::chmod(&path, Mode::from_bits_retain(mode))?;
         }
         if let Some(size) = size {
-            self.meet_at(Op::Write, &self.nodes.path(node))?;
+            self.meet_in(Op::Write, node)?;
             nodes::open(&path, OFlags::WRONLY.bits().cast_signed())?
                 .set_len(size)
                 .map_err(plain)?;
@@ -280,7 +298,7 @@ impl Shared {
     }
 
     fn list(&self, node: INodeNo) -> Result<FileHandle> {
-        self.meet_at(Op::Open, &self.nodes.path(node))?;
+        self.meet_in(Op::Open, node)?;
         let (_identity, path) = self.nodes.handle(node)?;
         let entries = fs::read_dir(path)
             .map_err(plain)?
@@ -430,7 +448,7 @@ impl Filesystem for Passing {
     fn open(&self, _: &Request, node: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         elsewhere!(self, shared, {
             match shared.open(node, flags) {
-                Ok(file) => reply.opened(file, FopenFlags::empty()),
+                Ok(file) => reply.opened(file, shared.flags()),
                 Err(errno) => reply.error(told(errno)),
             }
         });
@@ -450,8 +468,7 @@ impl Filesystem for Passing {
         elsewhere!(self, shared, {
             match shared.create(parent, &name, mode, flags) {
                 Ok((attributes, file)) => {
-                    let no_flags = FopenFlags::empty();
-                    reply.created(&NEVER, &attributes, Generation(0), file, no_flags);
+                    reply.created(&NEVER, &attributes, Generation(0), file, shared.flags());
                 }
                 Err(errno) => reply.error(told(errno)),
             }
@@ -523,9 +540,8 @@ impl Filesystem for Passing {
     }
 
     fn fsyncdir(&self, _: &Request, node: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
-        let path = self.shared.nodes.path(node);
         elsewhere!(self, shared, {
-            answer_empty(reply, shared.meet_at(Op::Sync, &path));
+            answer_empty(reply, shared.meet_in(Op::Sync, node));
         });
     }
 
