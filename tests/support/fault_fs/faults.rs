@@ -77,7 +77,7 @@ impl Fault {
         Self::new(ops, How::Fail(errno))
     }
 
-    /// Reads give less than they could, as the kernel allows.
+    /// Files seem to end in the middle of each read. (The kernel takes a short answer for the end.)
     pub fn short_reads() -> Self {
         Self::new(&[Op::Read], How::Short)
     }

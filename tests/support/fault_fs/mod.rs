@@ -139,7 +139,7 @@ impl Shared {
         self.meet(op, &Place::of(&path, node.0)).map(drop)
     }
 
-    /// The kernel takes a short read of a page for the end of the file; without pages it is what it is.
+    /// With pages the kernel would fill up with zeros what a short read leaves out.
     fn flags(&self) -> FopenFlags {
         match self.faults.shorten_reads() {
             true => FopenFlags::FOPEN_DIRECT_IO,
