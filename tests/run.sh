@@ -25,6 +25,10 @@ needed=(
     faketime:faketime
     fusermount3:fuse3
     bindfs:bindfs
+    glusterfs:glusterfs-client
+    glusterfsd:glusterfs-server
+    prlimit:util-linux
+    findmnt:util-linux
     systemd-analyze:systemd
 )
 

@@ -7,7 +7,10 @@
 mod crash;
 mod eio;
 mod full;
+mod limits;
+mod power;
 mod room;
+mod shared;
 
 use std::path::Path;
 

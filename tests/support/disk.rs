@@ -32,14 +32,18 @@ pub struct LoopDisk {
 }
 
 impl LoopDisk {
+    /// No room is kept for root, and an error makes it read-only.
+    const EXT4: [&str; 7] = ["mkfs.ext4", "-q", "-F", "-m", "0", "-e", "remount-ro"];
+
     pub fn ext4(mib: u64) -> Self {
-        Self::make(mib, &["mkfs.ext4", "-q", "-F", "-m", "0"])
+        Self::make(mib, &Self::EXT4)
     }
 
     /// One on which no more than about `inodes` files and directories fit.
     pub fn ext4_with_inodes(mib: u64, inodes: u32) -> Self {
         let inodes = inodes.to_string();
-        Self::make(mib, &["mkfs.ext4", "-q", "-F", "-m", "0", "-N", &inodes])
+        let mkfs = [&Self::EXT4[..], &["-N", &inodes]].concat();
+        Self::make(mib, &mkfs)
     }
 
     /// XFS; below 300 MiB it has to be told that this is a test.
@@ -52,7 +56,7 @@ impl LoopDisk {
         let dir = TempDir::new().unwrap();
         let below = Tmpfs::mount(&dir.path().join("below"), real_mib);
         let image = below.path.join("image");
-        let mkfs = ["mkfs.ext4", "-q", "-F", "-m", "0"];
+        let mkfs = Self::EXT4;
         Self::make_at(dir, image, Some(below), mib, &mkfs)
     }
 
@@ -139,6 +143,16 @@ impl LoopDisk {
         let mut command = Command::new("mount");
         let ended = output(command.args(["-o", &options]).arg(&self.path));
         ended.status.success()
+    }
+
+    /// Makes ext4 believe that it has found an error in itself: it is read-only from here on, whoever has
+    /// files open for writing.
+    pub fn trip_over_itself(&self) {
+        let mut find = Command::new("findmnt");
+        let device = run(find.args(["-n", "-o", "SOURCE"]).arg(&self.path));
+        let name = device.trim().rsplit('/').next().unwrap();
+        let trigger = format!("/sys/fs/ext4/{name}/trigger_fs_error");
+        fs::write(trigger, "a test wants it").unwrap();
     }
 
     /// Cuts XFS off: from here on nothing reaches the medium, and every operation fails.

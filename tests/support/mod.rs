@@ -11,6 +11,7 @@ pub mod process;
 pub mod pull;
 pub mod registry;
 pub mod relay;
+pub mod shared_fs;
 pub mod shelf;
 pub mod signer;
 pub mod token_server;
