@@ -9,6 +9,7 @@
 
 mod args;
 mod check;
+mod housekeeping;
 pub mod log;
 mod serve;
 

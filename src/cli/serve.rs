@@ -4,12 +4,12 @@ use std::io;
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::housekeeping::Housekeeping;
 use crate::access::Access;
 use crate::admin::Admin;
 use crate::config::{Effective, Settings};
@@ -52,7 +52,8 @@ fn run(mut settings: Settings) -> io::Result<()> {
     announce_access(&settings);
     let tier = Tier::probe(std::env::var_os(FORCE_EPOLL).is_some_and(|value| value != "0"));
     let (listeners, listen) = bind(settings.server.listen, cores, "http.addr")?;
-    let store = Arc::new(Store::open(&settings.store)?);
+    let metrics = Metrics::new(cores);
+    let (store, house) = Store::open(&settings.store, metrics.store())?;
     let upstream = Arc::new(Upstream::new(settings.upstream.clone()).map_err(io::Error::other)?);
     let access = Arc::new(Access::new(
         settings.access.clone(),
@@ -65,7 +66,7 @@ fn run(mut settings: Settings) -> io::Result<()> {
         Arc::clone(&upstream),
         threads,
     )?);
-    let metrics = Metrics::new(cores).with_hops(upstream.numbers());
+    let metrics = metrics.with_hops(upstream.numbers());
     let parts = Parts {
         store: Arc::clone(&store),
         fills,
@@ -75,14 +76,14 @@ fn run(mut settings: Settings) -> io::Result<()> {
         open_files_per_core: (open_files / 4 / cores).clamp(16, OPEN_BLOBS_MAX),
     };
     let service = Arc::new(Service::new(settings.server.clone(), parts)?);
-    let admin = start_admin(&settings, metrics, &service)?;
-    maintain(Arc::clone(&store))?;
+    let admin = start_admin(&settings, metrics, &service, &store)?;
+    let housekeeping = Housekeeping::start(&store, house)?;
     let running = start_cores(&service, listeners, cores, &tier)?;
     heed_signals(Arc::clone(&service))?;
     follow_certificates(service)?;
     announce(&settings, listen, admin, &store, &tier, cores);
     running.join()?;
-    store.checkpoint()?;
+    housekeeping.end();
     tracing::info!("drained, ending");
     Ok(())
 }
@@ -151,15 +152,18 @@ fn start_admin(
     settings: &Settings,
     metrics: Metrics,
     service: &Arc<Service>,
+    store: &Arc<Store>,
 ) -> io::Result<Option<std::net::SocketAddr>> {
     let Some(addr) = settings.admin.listen else {
         return Ok(None);
     };
     let (mut listeners, bound) = bind(addr, 1, "http.debug.addr")?;
-    let service = Arc::clone(service);
+    let (service, store) = (Arc::clone(service), Arc::clone(store));
     let readiness = Arc::new(move || {
         let draining = service.is_draining().then(|| "draining".to_owned());
-        draining.into_iter().collect()
+        let trouble = store.trouble();
+        let trouble = trouble.map(|(kind, error)| format!("storage {}: {error}", kind.label()));
+        draining.into_iter().chain(trouble).collect()
     });
     if let Some(listener) = listeners.pop() {
         Admin::new(&settings.admin, metrics, readiness).start(listener)?;
@@ -189,28 +193,6 @@ fn start_cores(
             }
         }
     })
-}
-
-/// Runs what the store wants done now and then, on a thread of its own.
-fn maintain(store: Arc<Store>) -> io::Result<()> {
-    let every = store
-        .checkpoint_every()
-        .min(store.expire_every().unwrap_or(store.checkpoint_every()));
-    std::thread::Builder::new()
-        .name("maintain".to_owned())
-        .spawn(move || {
-            loop {
-                std::thread::sleep(every);
-                let expired = store.expire(SystemTime::now());
-                if expired > 0 {
-                    tracing::info!(expired, "blobs not pulled within blobttl were deleted");
-                }
-                if let Err(error) = store.checkpoint() {
-                    tracing::warn!(%error, "the store could not be synced");
-                }
-            }
-        })?;
-    Ok(())
 }
 
 /// Follows the files of the certificates, if there are any, on a thread of its own.
@@ -270,7 +252,7 @@ fn announce(
         admin = admin.map_or_else(|| "off".to_owned(), |addr| addr.to_string()),
         tls = settings.server.tls.is_some(),
         storage = %store.root().display(),
-        blobs = store.blobs(),
+        blobs = store.entries(),
         publish = store.publish_method(),
         upstream = upstream.join(" "),
         runtime = %tier,

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use super::access::{self, Around};
 use super::read::{Reader, Spot};
 use super::report::Origin;
+use super::store_room;
 use super::tree::{Content, Node};
 use super::upstreams::{self, Upstreams};
 use super::{FileUse, Inputs, LogFormatter, LogLevel, LogOptions, Role, Settings};
@@ -47,6 +48,7 @@ pub(super) fn build(reader: &mut Reader, tree: &Node, inputs: &Inputs<'_>) -> Op
                 hop_origins,
             });
     let access = access::read(reader, &root, &mut files, around.as_ref());
+    let store = store_room::read(reader, &root);
     let (root, root_origin) = store_root?;
     let (upstream, hop_origins, blob_ttl) = upstream?;
     Some(Built {
@@ -54,7 +56,11 @@ pub(super) fn build(reader: &mut Reader, tree: &Node, inputs: &Inputs<'_>) -> Op
             server: server?,
             admin: admin?,
             access: access?,
-            store: store::Options { root, blob_ttl },
+            store: store::Options {
+                root,
+                blob_ttl,
+                ..store?
+            },
             upstream,
             log: log?,
             cores: cores?.and_then(|cores| usize::try_from(cores).ok()),

@@ -66,6 +66,12 @@ pub enum Kind {
         /// Zero is accepted, and `doc` says what it means.
         zero: bool,
     },
+    /// A size in bytes, as `10GiB`.
+    Bytes,
+    /// A size in bytes, or a share of the file system, as `90%`.
+    Amount,
+    /// A whole number of per cent, as `95%`.
+    Percent,
     /// A path of the file system.
     Path,
     /// A list of such paths.
@@ -357,6 +363,17 @@ pub const TABLE: &[Key] = &[
     used("transship.access.remember", POSITIVE, "60s", "How long the origin's answer about a client counts before it is asked again."),
     used("transship.access.grace", OR_ZERO, "1h", "How long the answer counts while the origin cannot be reached; `0s` for no longer \
          than `remember`."),
+    section("transship.store", "How much is kept, and how safely. See `docs/store.md`."),
+    used("transship.store.bytes_max", Kind::Amount, "90%", "Most bytes that are stored. What is used least makes room."),
+    used("transship.store.high_watermark", Kind::Percent, "95%", "Share of `bytes_max` above which room is made ahead of need."),
+    used("transship.store.low_watermark", Kind::Percent, "90%", "Share of `bytes_max` down to which that goes."),
+    used("transship.store.free_min", Kind::Amount, "1%", "What stays free on the file system, whoever takes the rest: as a share, of \
+         its inodes too. Where others fill it, blobs are evicted, and then nothing more is stored."),
+    used("transship.store.durability", Kind::Choice(&["none", "group", "each"]), "group", "When blobs are forced to the medium: \
+         at the end only, many at once every five seconds, or each before it counts as stored."),
+    used("transship.store.scrub", OR_ZERO, "720h", "Everything stored is hashed again within this time, while the disk has nothing \
+         better to do; `0s` never does it."),
+    used("transship.store.scrub_rate", Kind::Bytes, "32MiB", "Most bytes a second that are read for that."),
     section("transship.server", "Limits towards clients."),
     used("transship.server.idle_timeout", POSITIVE, "75s", "Longest silence between two requests of a connection."),
     used("transship.server.head_timeout", POSITIVE, "30s", "Longest time from a request's first byte to the end of its head; as long again for a body after it."),

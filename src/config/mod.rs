@@ -29,6 +29,7 @@ mod lint;
 mod logins;
 mod read;
 mod report;
+mod store_room;
 mod tls;
 mod tree;
 mod upstreams;

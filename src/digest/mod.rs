@@ -57,6 +57,17 @@ impl Digest {
         hasher.finish()
     }
 
+    /// Returns the digest whose raw bytes these are; `None` when they are too many or too few.
+    #[must_use]
+    pub fn from_raw(algorithm: Algorithm, bytes: &[u8]) -> Option<Self> {
+        if bytes.len() != algorithm.bytes() {
+            return None;
+        }
+        let mut raw = [0; 64];
+        raw[..bytes.len()].copy_from_slice(bytes);
+        Some(Self { algorithm, raw })
+    }
+
     /// Returns the algorithm that the digest was made with.
     #[must_use]
     pub const fn algorithm(&self) -> Algorithm {
@@ -254,6 +265,11 @@ mod tests {
             assert_eq!(digest.text().as_ref(), digest.to_string().as_bytes());
         }
         assert_eq!(long.to_string().parse(), Ok(long));
+        for digest in [digest, long] {
+            let (algorithm, raw) = (digest.algorithm(), digest.raw());
+            assert_eq!(Digest::from_raw(algorithm, raw), Some(digest));
+            assert_eq!(Digest::from_raw(algorithm, &raw[1..]), None);
+        }
         assert_eq!(long.to_string().len(), TEXT_BYTES_MAX);
     }
 

@@ -195,7 +195,7 @@ impl Sink {
             Some(partial) => partial,
             none => none.insert(self.begin()?),
         };
-        partial.write(chunk, work.written)?;
+        self.store.write(partial, chunk, work.written)?;
         work.written += chunk.len() as u64;
         self.fill.raise(work.written, self.size_bytes);
         if let Some(hasher) = &mut work.hasher {
@@ -205,7 +205,7 @@ impl Sink {
     }
 
     fn begin(&self) -> Result<Partial, Failure> {
-        let partial = self.store.begin()?;
+        let partial = self.store.begin(self.size_bytes)?;
         self.fill.set_file(partial.file());
         Ok(partial)
     }

@@ -64,8 +64,9 @@ pub const DEADLINE_TICK: Duration = Duration::from_millis(100);
 pub const MEMORY_BLOB_BYTES_MAX: u64 = 8 * 1024;
 /// Longest time that a closing connection is read from, so that a client gets to read why.
 pub const LINGER: Duration = Duration::from_secs(2);
-/// How long a core keeps a deleted blob open at most that nobody is being sent.
-pub const CLOSE_DELETED_EVERY: Duration = Duration::from_secs(2);
+/// How long a core keeps a deleted blob open at most that nobody is being sent: shorter than a fill waits for
+/// the room ([`ROOM_PATIENCE`]).
+pub const CLOSE_DELETED_EVERY: Duration = Duration::from_millis(100);
 /// Blobs hashed at once because a power cut may have damaged them; others wait their turn.
 pub const PROVING_THREADS: usize = 2;
 /// How often a draining core looks whether its last response has ended.
@@ -140,3 +141,27 @@ pub const CACHE_STATUS_BYTES_MAX: usize = 1024;
 pub const CHAIN_PATIENCE: Duration = Duration::from_secs(2);
 /// Shortest time between two log lines about requests that go round in a cycle.
 pub const LOOP_LOG_EVERY: Duration = Duration::from_secs(60);
+/// First wait before a disk that failed is tried again: space often comes back with the next eviction.
+pub const DISK_WAIT_MIN: Duration = Duration::from_millis(500);
+/// Longest wait before a disk that failed is tried again: a trial writes a megabyte.
+pub const DISK_WAIT_MAX: Duration = Duration::from_secs(30);
+/// Bytes that a trial of the disk writes: enough not to fit into what a full file system has left over.
+pub const DISK_TRIAL_BYTES: usize = 1024 * 1024;
+/// Longest wait of a fill for room that deleted files still take because cores have them open.
+pub const ROOM_PATIENCE: Duration = Duration::from_millis(500);
+/// How old what is known of the file system's free space may be.
+pub const FREE_SPACE_AGE_MAX: Duration = Duration::from_millis(100);
+/// Bytes that a fill of unknown size asks room for at a time.
+pub const ROOM_STEP_BYTES: u64 = 4 * 1024 * 1024;
+/// Entries that the eviction policy looks at under one lock: some microseconds.
+pub const EVICTION_STEPS: usize = 256;
+/// Changes of the index that are written to disk at once.
+pub const JOURNAL_BATCH: usize = 16 * 1024;
+/// Shortest pause between two scans of a directory that others write to as well.
+pub const RESCAN_EVERY_MIN: Duration = Duration::from_secs(60);
+/// Times the duration of such a scan that follow it as a pause.
+pub const RESCAN_SHARE: u32 = 20;
+/// Largest list of pins, in bytes: some ten thousand references.
+pub const PINS_BYTES_MAX: u64 = 1024 * 1024;
+/// Most digests that are pinned at once, with all that pinned images name.
+pub const PINNED_DIGESTS_MAX: usize = 1_000_000;

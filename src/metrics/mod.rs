@@ -5,6 +5,7 @@
 
 mod access;
 mod reason;
+mod store;
 mod upstream;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use access::{AccessRefusal, CheckOutcome};
 pub use reason::{ConnectionRefusal, DeadlinePassed, RequestRefusal};
+pub use store::{DiskTrouble, Removal, StoreNumbers};
 pub use upstream::{HopNumbers, HopOutcome};
 
 use access::AccessCounters;
@@ -283,6 +285,7 @@ pub struct Metrics {
     cores: Arc<[Arc<Counters>]>,
     hops: Arc<[Arc<HopNumbers>]>,
     certificate: Arc<Certificate>,
+    store: Arc<StoreNumbers>,
 }
 
 impl Metrics {
@@ -293,7 +296,14 @@ impl Metrics {
             cores: (0..cores).map(|_| Arc::default()).collect(),
             hops: Arc::new([]),
             certificate: Arc::default(),
+            store: Arc::default(),
         }
+    }
+
+    /// Returns the numbers of the store.
+    #[must_use]
+    pub fn store(&self) -> Arc<StoreNumbers> {
+        Arc::clone(&self.store)
     }
 
     /// Shows the numbers of these next hops besides.
@@ -343,6 +353,7 @@ impl Metrics {
         samples.extend(self.reason_samples());
         samples.extend(self.plain_samples());
         samples.extend(self.certificate.samples());
+        samples.extend(self.store.samples());
         samples
     }
 

@@ -46,11 +46,16 @@ pub async fn serve(service: Arc<Service>, listener: TcpListener, core: Core) -> 
     Ok(())
 }
 
-/// Closes deleted blobs now and then, for as long as the core runs.
+/// Closes deleted blobs soon after there are any, for as long as the core runs.
 async fn close_deleted(context: Rc<Context>) {
+    let mut seen = 0;
     loop {
         rt::sleep(CLOSE_DELETED_EVERY).await;
-        context.open_blobs.borrow_mut().close_deleted();
+        let removals = context.service.store.removals();
+        if removals != seen {
+            seen = removals;
+            context.open_blobs.borrow_mut().close_deleted();
+        }
     }
 }
 

@@ -52,7 +52,7 @@ pub(super) async fn answer_plain(exchange: &mut Exchange, request: &Request<'_>)
             return None;
         }
     }
-    blob.entry.touch(seconds);
+    blob.touch(&service.store, seconds);
     let mut output = std::mem::take(&mut exchange.output);
     output.clear();
     output.extend_from_slice(blob.plain.get_or_init(|| write_plain(exchange, &blob)));
@@ -171,7 +171,7 @@ async fn send_stored(
     blob: Rc<CoreBlob>,
 ) -> Next {
     let (seconds, _) = exchange.context.now();
-    blob.entry.touch(seconds);
+    blob.touch(&exchange.context.service.store, seconds);
     let source = Source::Stored(blob);
     send(exchange, request, terms, source, CacheUse::Hit).await
 }

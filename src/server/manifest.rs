@@ -167,6 +167,10 @@ impl Asking<'_> {
         match (response.status(), known) {
             (304, Some((digest, manifest))) => {
                 self.confirm(digest, asked);
+                context
+                    .service
+                    .store
+                    .note_tag(&key.repository, tag, &digest);
                 Ok(Found {
                     cache_status: REVALIDATED,
                     ..Found::new(digest, manifest, CacheUse::Hit).behind(behind)
@@ -177,6 +181,10 @@ impl Asking<'_> {
                 let algorithm = said.as_ref().map_or(Algorithm::Sha256, Digest::algorithm);
                 let (digest, manifest) = receive(context, response, algorithm, said).await?;
                 self.confirm(digest, asked);
+                context
+                    .service
+                    .store
+                    .note_tag(&key.repository, tag, &digest);
                 tags.remember(key, digest);
                 Ok(Found::new(digest, manifest, CacheUse::Miss).behind(behind))
             }

@@ -9,20 +9,22 @@ use std::sync::Arc;
 
 use crate::digest::Digest;
 use crate::limits::MEMORY_BLOB_BYTES_MAX;
-use crate::store::{Entry, OpenBlob};
+use crate::store::{OpenBlob, Reading, Store};
 
 /// A blob that this core has open.
 pub(super) struct CoreBlob {
     pub(super) digest: Digest,
     pub(super) file: Arc<File>,
     pub(super) size_bytes: u64,
-    pub(super) entry: Arc<Entry>,
+    pub(super) entry: Reading,
     /// The bytes themselves, of a small blob.
     pub(super) small: Option<Box<[u8]>>,
     /// Head, and body if small, of the response to a plain GET; see `blob::PLAIN_DATE`.
     pub(super) plain: OnceCell<Box<[u8]>>,
     /// Second in which it was last sent whole: what was just sent is in memory.
     pub(super) sent_whole: Cell<u64>,
+    /// Second of the last use that was told, and uses since.
+    used: Cell<(u64, u32)>,
 }
 
 /// Reads what a core wants in memory of a blob that was just opened. May block.
@@ -46,7 +48,26 @@ impl CoreBlob {
             small,
             plain: OnceCell::new(),
             sent_whole: Cell::new(0),
+            used: Cell::default(),
         }
+    }
+
+    /// Notes a use at `now`, in seconds since the epoch. The store is told once a second, so that cores that
+    /// serve the same blob do not fight for its cache line.
+    pub(super) fn touch(&self, store: &Store, now: u64) {
+        let (told, uses) = self.used.get();
+        if told == now {
+            self.used.set((told, uses + 1));
+        } else {
+            store.touch(&self.entry, now, uses + 1);
+            self.used.set((now, 0));
+        }
+    }
+}
+
+impl Drop for CoreBlob {
+    fn drop(&mut self) {
+        self.entry.count_hits(self.used.get().1);
     }
 }
 

@@ -14,7 +14,7 @@ use super::open_blobs::{CoreBlob, read_small};
 use crate::digest::Digest;
 use crate::limits::PROVING_THREADS;
 use crate::rt::{Notify, Pool, blocking};
-use crate::store::Store;
+use crate::store::{Opened, Store};
 
 /// The blobs that are being proved, over all cores.
 #[derive(Debug)]
@@ -35,28 +35,30 @@ impl Opening {
         })
     }
 
-    /// Opens a blob that is in the index, and says what a core wants to have of it; `None` is absent.
+    /// Opens a blob that is here, and says what a core wants to have of it; `None` is absent.
     pub(super) async fn open(
         &self,
         store: &Arc<Store>,
         digest: Digest,
     ) -> io::Result<Option<CoreBlob>> {
-        let Some(entry) = store.lookup(&digest) else {
-            return Ok(None);
+        let opened = {
+            let store = Arc::clone(store);
+            blocking(move || read(digest, store.open_blob(&digest)?)).await??
         };
-        let store = Arc::clone(store);
-        let job = move || {
-            let Some(blob) = store.open_blob(&digest)? else {
-                return Ok(None);
-            };
-            let small = read_small(&blob)?;
-            Ok::<_, io::Error>(Some(CoreBlob::new(digest, blob, small)))
-        };
-        if entry.is_proved() {
-            return blocking(job).await?;
+        if let Found::Is(blob) = opened {
+            return Ok(blob);
         }
         let _turn = self.turn(digest).await;
-        self.pool.run(job).await?
+        let store = Arc::clone(store);
+        // Whoever had the turn before may have proved it.
+        let job = move || match read(digest, store.open_blob(&digest)?)? {
+            Found::Doubtful => read(digest, store.prove_blob(&digest)?),
+            found => Ok(found),
+        };
+        match self.pool.run(job).await?? {
+            Found::Is(blob) => Ok(blob),
+            Found::Doubtful => Ok(None),
+        }
     }
 
     /// Waits until nobody else proves `digest`.
@@ -69,6 +71,23 @@ impl Opening {
             digest,
         }
     }
+}
+
+/// A blob as a core wants it, if it is here.
+enum Found {
+    Is(Option<CoreBlob>),
+    Doubtful,
+}
+
+fn read(digest: Digest, opened: Opened) -> io::Result<Found> {
+    Ok(match opened {
+        Opened::Absent => Found::Is(None),
+        Opened::Doubtful => Found::Doubtful,
+        Opened::Here(blob) => {
+            let small = read_small(&blob)?;
+            Found::Is(Some(CoreBlob::new(digest, blob, small)))
+        }
+    })
 }
 
 /// The right to prove one blob, given back when it is dropped.

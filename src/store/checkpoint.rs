@@ -32,6 +32,8 @@ pub(super) struct Checkpoint {
     recent: Mutex<Recent>,
     /// Held by the one thread that syncs.
     syncing: Mutex<()>,
+    /// `syncfs`; tests have one that fails.
+    pub(super) sync: Mutex<fn(&File) -> io::Result<()>>,
 }
 
 /// What happened since the last sync.
@@ -60,6 +62,7 @@ impl Checkpoint {
             root,
             recent: Mutex::default(),
             syncing: Mutex::default(),
+            sync: Mutex::new(|root| Ok(rustix::fs::syncfs(root)?)),
         })
     }
 
@@ -111,32 +114,45 @@ impl Checkpoint {
     /// Syncs the file system and moves the checkpoint, if something was published since the last time.
     ///
     /// # Errors
-    /// The disk's, with the blobs that may have been lost by it.
-    pub(super) fn advance(&self, root: &Path) -> Result<(), (io::Error, Vec<Digest>)> {
+    /// What failed, and what it cost.
+    pub(super) fn advance(&self, root: &Path) -> Result<(), Failed> {
         let _alone = self.syncing.lock();
-        let mut suspects = {
+        let mut young = {
             let mut recent = self.recent.lock();
             if !std::mem::take(&mut recent.is_dirty) {
                 return Ok(());
             }
             std::mem::take(&mut recent.blobs)
         };
-        self.sync_and_write(root).map_err(|error| {
+        let begun = SystemTime::now();
+        if let Err(error) = (*self.sync.lock())(&self.root) {
             let mut recent = self.recent.lock();
             recent.failures.0 += 1;
             recent.is_dirty = true;
-            suspects.append(&mut recent.blobs);
-            (error, suspects)
+            young.append(&mut recent.blobs);
+            return Err(Failed::Sync(error, young));
+        }
+        write(root, begun).map_err(|error| {
+            // All of it is on the medium; only the next start does not know, and hashes it.
+            self.recent.lock().is_dirty = true;
+            Failed::Mark(error)
         })
     }
+}
 
-    fn sync_and_write(&self, root: &Path) -> io::Result<()> {
-        let begun = SystemTime::now();
-        rustix::fs::syncfs(&self.root)?;
-        let next = root.join("checkpoint.next");
-        let file = File::create(&next)?;
-        file.set_modified(begun)?;
-        file.sync_all()?;
-        fs::rename(&next, root.join("checkpoint"))
-    }
+/// Why a checkpoint did not move.
+#[derive(Debug)]
+pub(super) enum Failed {
+    /// The sync failed: these blobs may have been lost by it.
+    Sync(io::Error, Vec<Digest>),
+    /// The mark could not be written: nothing was lost.
+    Mark(io::Error),
+}
+
+fn write(root: &Path, begun: SystemTime) -> io::Result<()> {
+    let next = root.join("checkpoint.next");
+    let file = File::create(&next)?;
+    file.set_modified(begun)?;
+    file.sync_all()?;
+    fs::rename(&next, root.join("checkpoint"))
 }

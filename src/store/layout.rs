@@ -2,7 +2,9 @@
 
 use std::fs::{self, Metadata};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use crate::digest::{Algorithm, Digest};
 
@@ -57,6 +59,19 @@ impl Layout {
             .join(hex)
     }
 
+    pub(super) fn pins(&self) -> PathBuf {
+        self.root.join("pins")
+    }
+
+    pub(super) fn journal(&self) -> PathBuf {
+        self.root.join("index")
+    }
+
+    /// Returns the device of the root directory.
+    pub(super) fn device(&self) -> io::Result<u64> {
+        Ok(fs::metadata(&self.root)?.dev())
+    }
+
     /// Makes every directory. The 256 of a tree are made at once, so that a commit never has to.
     pub(super) fn make(&self) -> io::Result<()> {
         fs::create_dir_all(self.partials())?;
@@ -69,54 +84,66 @@ impl Layout {
         Ok(())
     }
 
-    /// Deletes what unfinished fills of a killed process left.
-    pub(super) fn clear_partials(&self) -> io::Result<()> {
-        for item in fs::read_dir(self.partials())? {
-            fs::remove_file(item?.path())?;
+    /// Makes the directories that have gone, if the root is there and is what it was: below a mount that has
+    /// gone, nothing is made.
+    ///
+    /// - `device`: what [`Layout::device`] said at start.
+    pub(super) fn remake(&self, device: u64) -> io::Result<()> {
+        let found = self.device()?;
+        if found != device && !self.root.join(Kind::Blob.folder()).is_dir() {
+            // Told as the absence that it is.
+            return Err(rustix::io::Errno::NOENT.into());
         }
-        Ok(())
+        self.make()
     }
 
-    /// Calls `found` for every file of a tree whose name is a digest; other files are left alone.
-    pub(super) fn scan(
-        &self,
-        kind: Kind,
-        mut found: impl FnMut(Digest, &Metadata),
-    ) -> io::Result<()> {
-        for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
-            let tree = self.tree(kind, algorithm);
-            let Ok(folders) = fs::read_dir(&tree) else {
-                continue;
-            };
-            for folder in folders {
-                scan_folder(&folder?.path(), algorithm, &mut found)?;
+    /// Deletes what fills of a process that is no more have left: nothing was written to it since `before`.
+    pub(super) fn clear_partials(&self, before: SystemTime) -> io::Result<()> {
+        for item in fs::read_dir(self.partials())? {
+            let item = item?;
+            let is_stale = item.metadata()?.modified()? < before;
+            if is_stale {
+                fs::remove_file(item.path())?;
             }
         }
         Ok(())
     }
+
+    /// Returns the files of one folder whose names are digests; other files are left alone. A folder that is
+    /// not there has none.
+    pub(super) fn list(
+        &self,
+        kind: Kind,
+        algorithm: Algorithm,
+        folder: u8,
+    ) -> io::Result<Vec<(Digest, Metadata)>> {
+        let folder = self.tree(kind, algorithm).join(format!("{folder:02x}"));
+        let items = match fs::read_dir(&folder) {
+            Ok(items) => items,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut found = Vec::new();
+        for item in items {
+            let item = item?;
+            let name = item.file_name();
+            let digest = name
+                .to_str()
+                .and_then(|hex| format!("{}:{hex}", algorithm.name()).parse().ok());
+            let Some(digest) = digest else { continue };
+            match item.metadata() {
+                Ok(metadata) if metadata.is_file() => found.push((digest, metadata)),
+                Ok(_) => {}
+                Err(error) if super::is_vanished(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
+    }
 }
 
-fn scan_folder(
-    folder: &Path,
-    algorithm: Algorithm,
-    found: &mut impl FnMut(Digest, &Metadata),
-) -> io::Result<()> {
-    let Ok(items) = fs::read_dir(folder) else {
-        return Ok(());
-    };
-    for item in items {
-        let item = item?;
-        let name = item.file_name();
-        let digest = name
-            .to_str()
-            .and_then(|hex| format!("{}:{hex}", algorithm.name()).parse().ok());
-        let Some(digest) = digest else { continue };
-        match item.metadata() {
-            Ok(metadata) if metadata.is_file() => found(digest, &metadata),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
+/// Forces the names in the folder of `path` to the medium.
+pub(super) fn sync_parent(path: &Path) -> io::Result<()> {
+    path.parent()
+        .map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
 }

@@ -4,15 +4,14 @@
 //! proved whenever one is read from disk, so a damaged file is never served.
 
 use std::collections::HashMap;
-use std::fs;
-use std::io;
+use std::fs::{File, Metadata};
+use std::io::{self, Read as _};
+use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use super::checkpoint::Failures;
 use super::layout::{Kind, Layout};
-use super::publish::Publish;
 use crate::digest::Digest;
 
 /// Bytes of manifests kept in memory; when they are exceeded, memory starts anew from disk.
@@ -36,10 +35,9 @@ struct Memory {
 /// What came of looking for a manifest.
 #[derive(Debug)]
 pub(super) enum Loaded {
-    Here(Arc<Manifest>),
+    Here(Arc<Manifest>, Metadata),
     Absent,
-    /// It was there, damaged.
-    Deleted,
+    Damaged(Metadata),
 }
 
 /// The manifests of one store.
@@ -54,39 +52,21 @@ impl Manifests {
     }
 
     pub(super) fn load(&self, layout: &Layout, digest: &Digest) -> io::Result<Loaded> {
-        if let Some(manifest) = self.in_memory(digest) {
-            return Ok(Loaded::Here(manifest));
-        }
         let path = layout.path(Kind::Manifest, digest);
-        let content = match fs::read(&path) {
-            Ok(content) => content,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Loaded::Absent),
+        let (content, metadata) = match read(&path) {
+            Ok(found) => found,
+            Err(error) if super::is_vanished(&error) => return Ok(Loaded::Absent),
             Err(error) => return Err(super::about(&path, &error)),
         };
         let Some(manifest) = decode(&content).filter(|m| is_proved(digest, m)) else {
-            tracing::warn!(%digest, "a stored manifest was damaged; dropped");
-            fs::remove_file(&path)?;
-            return Ok(Loaded::Deleted);
+            return Ok(Loaded::Damaged(metadata));
         };
         let manifest = Arc::new(manifest);
         self.remember(digest, &manifest);
-        Ok(Loaded::Here(manifest))
+        Ok(Loaded::Here(manifest, metadata))
     }
 
-    pub(super) fn keep(
-        &self,
-        layout: &Layout,
-        publish: &Publish,
-        digest: &Digest,
-        manifest: &Arc<Manifest>,
-    ) -> io::Result<()> {
-        self.remember(digest, manifest);
-        let partial = publish.begin(layout, Failures::default())?;
-        partial.write(&encode(manifest), 0)?;
-        partial.publish(&layout.path(Kind::Manifest, digest))
-    }
-
-    fn remember(&self, digest: &Digest, manifest: &Arc<Manifest>) {
+    pub(super) fn remember(&self, digest: &Digest, manifest: &Arc<Manifest>) {
         let mut memory = self.memory.write();
         if memory.bytes + manifest.bytes.len() > MEMORY_BYTES_MAX {
             *memory = Memory::default();
@@ -99,14 +79,32 @@ impl Manifests {
             memory.bytes += manifest.bytes.len();
         }
     }
+
+    pub(super) fn forget(&self, digest: &Digest) {
+        let mut memory = self.memory.write();
+        if let Some(manifest) = memory.by_digest.remove(digest) {
+            memory.bytes -= manifest.bytes.len();
+        }
+    }
+}
+
+fn read(path: &Path) -> io::Result<(Vec<u8>, Metadata)> {
+    let mut file = File::open(path)?;
+    let metadata = file.metadata()?;
+    let mut content = Vec::new();
+    file.read_to_end(&mut content)?;
+    Ok((content, metadata))
+}
+
+impl Manifest {
+    /// Returns the content of its file.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        [self.media_type.as_bytes(), b"\n", &self.bytes].concat()
+    }
 }
 
 fn is_proved(digest: &Digest, manifest: &Manifest) -> bool {
     Digest::of(digest.algorithm(), &manifest.bytes) == *digest
-}
-
-fn encode(manifest: &Manifest) -> Vec<u8> {
-    [manifest.media_type.as_bytes(), b"\n", &manifest.bytes].concat()
 }
 
 fn decode(content: &[u8]) -> Option<Manifest> {

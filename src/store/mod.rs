@@ -4,59 +4,109 @@
 //! <root>/blobs/<algorithm>/<2 hex>/<hex>       committed blobs, bytes as they are
 //! <root>/manifests/<algorithm>/<2 hex>/<hex>   manifests: a line with the media type, then the bytes
 //! <root>/partial/                              unfinished fills, where O_TMPFILE is missing
+//! <root>/quarantine/                           files that were found damaged
+//! <root>/index                                 what is here, how large and last used when: see `journal`
 //! <root>/checkpoint                            its mtime: what is older is on the medium
 //! <root>/links                                 which repositories have which digests: see `links`
+//! <root>/pins                                  what is never evicted: see `pins`
+//! <root>/lease                                 which process keeps house: see `lease`
 //! ```
 //!
-//! The file system is the truth; the index in memory is made from it at start. Everything here may
-//! block and belongs on helper threads, except [`Store::lookup`], [`Store::is_linked`] and [`Store::link`].
+//! ```text
+//!  lookup, open ─▶ inventory ◀─ commit ◀─ partial      what is here; what is being filled
+//!                    │    ▲
+//!             journal│    │ scan                       what the next start knows
+//!                    ▼    │
+//!                   disk ─╯        house: expiry, watermarks, trials, all that is done now and then
+//! ```
+//!
+//! The file system is the truth; the index in memory is a good guess at it that is corrected whenever a file
+//! is opened. Everything here may block and belongs on helper threads, except [`Store::lookup`],
+//! [`Store::touch`], [`Store::is_linked`], [`Store::link`] and [`Store::manifest_in_memory`].
 //!
 //! Invariants
 //! - A name under `blobs` exists only for a blob whose digest was equal when it was written.
 //! - What a power cut may have damaged is hashed again before it is served: see `checkpoint`.
-//! - A blob that is being sent stays readable: deletion unlinks, an open file lives on.
+//! - A blob that is being sent stays readable: deletion unlinks, an open file lives on, and counts until it
+//!   is closed.
+//! - A disk that fails is never a reason to fail a pull: whoever fills is told, and goes on without it.
 
 mod checkpoint;
+mod entry;
+mod house;
 mod index;
+mod inventory;
+mod journal;
 mod layout;
+mod lease;
 mod links;
 mod manifest;
 mod options;
 mod partial;
+mod pins;
+pub mod policy;
 mod publish;
+mod room;
+mod scan;
+mod trouble;
+mod upkeep;
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
 
-pub use index::Entry;
+use parking_lot::{Mutex, RwLock};
+
+pub use entry::{Entry, Reading};
+pub use house::House;
 pub use manifest::Manifest;
-pub use options::Options;
+pub use options::{Amount, Durability, Options};
 pub use partial::Partial;
+pub use pins::{Reference, ReferenceError, pin, pins, unpin};
 
 use crate::digest::{Algorithm, Digest, Hasher};
+use crate::metrics::{DiskTrouble, Removal, StoreNumbers};
 use checkpoint::Checkpoint;
-use index::Index;
+use entry::seconds;
+use inventory::Inventory;
+use journal::{Journal, Verdict};
 use layout::{Kind, Layout};
+use lease::Lease;
 use links::Links;
 use manifest::{Loaded, Manifests};
+use pins::Pins;
 use publish::Publish;
+use room::{Reservation, Room, Space};
+use trouble::Trouble;
 
-/// How often committed blobs are forced to the medium, and with them the checkpoint.
-const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
-
-/// The store of one root directory. One process writes it at a time.
+/// The store of one root directory.
 #[derive(Debug)]
 pub struct Store {
     layout: Layout,
-    index: Index,
+    inventory: Inventory,
     manifests: Manifests,
     links: Links,
-    publish: Publish,
+    publish: RwLock<Publish>,
     checkpoint: Checkpoint,
+    trouble: Trouble,
+    pins: Pins,
     blob_ttl: Option<Duration>,
+    durability: Durability,
+    /// Device of the root directory at start: another one later is another file system.
+    device: u64,
+    /// Held by whoever makes room, one at a time.
+    making_room: Mutex<()>,
+    /// This process keeps house: it evicts, expires, and writes the index.
+    is_keeper: AtomicBool,
+    /// Others share the directory.
+    has_company: AtomicBool,
+    /// What is on disk has to be compared with what memory knows.
+    wants_scan: AtomicBool,
+    /// The disk said that it is full.
+    wants_room: AtomicBool,
 }
 
 /// A blob opened for sending.
@@ -66,43 +116,85 @@ pub struct OpenBlob {
     pub file: Arc<File>,
     /// Length of the blob, in bytes.
     pub size_bytes: u64,
-    /// Its entry in the index.
-    pub entry: Arc<Entry>,
+    /// Its entry, whose bytes count as taken while this lives.
+    pub entry: Reading,
+}
+
+/// What came of opening a blob.
+#[derive(Debug)]
+pub enum Opened {
+    /// It is here and sound.
+    Here(OpenBlob),
+    /// It is not here.
+    Absent,
+    /// It is here, and has to be hashed first: see [`Store::prove_blob`].
+    Doubtful,
 }
 
 impl Store {
-    /// Opens the store, making its directories, and builds the index from them.
+    /// Opens the store, making its directories, with what the journal knows of it; and whoever keeps it in
+    /// order from then on.
     ///
-    /// Costs a `readdir` and a `stat` for every blob.
+    /// Costs the reading of the journal, well under a second for a million blobs. Where it is missing or
+    /// older than what is on disk, [`Store::scan`] has to be called; the store works meanwhile.
     ///
     /// # Errors
     /// The disk's, with the path that it is about.
-    pub fn open(options: &Options) -> io::Result<Self> {
-        let layout = Layout::new(options.root.clone());
-        layout
-            .make()
-            .map_err(|error| about(&options.root, &error))?;
+    pub fn open(options: &Options, numbers: Arc<StoreNumbers>) -> io::Result<(Arc<Self>, House)> {
+        let root = &options.root;
+        let layout = Layout::new(root.clone());
+        layout.make().map_err(|error| about(root, &error))?;
         let checkpoint = Checkpoint::read(layout.root())?;
-        let publish = Publish::probe(&layout)?;
-        let index = scan(&layout, &checkpoint)?;
-        let links = Links::open(layout.links(), |digest| {
-            index.lookup(digest).is_some() || layout.path(Kind::Manifest, digest).exists()
+        let trouble = Trouble::new(Arc::clone(&numbers));
+        let publish = Publish::probe(&layout).or_else(|error| {
+            let is_full =
+                trouble.note(&error, "try out", Instant::now()) == Some(DiskTrouble::Full);
+            // Nothing can be found out now: it is tried again before anything is stored.
+            is_full
+                .then_some(Publish::LinkUnnamed)
+                .ok_or_else(|| about(root, &error))
         })?;
-        Ok(Self {
-            index,
+        let space = Space::of(root).map_err(|error| about(root, &error))?;
+        let room = Room::new(options, &space, Arc::clone(&numbers));
+        let inventory = Inventory::new(room, Arc::clone(&numbers));
+        let (journal, verdict) =
+            Journal::open(layout.journal(), |change| inventory.replay(change))?;
+        let is_whole = verdict == Verdict::Clean;
+        let links = Links::open(layout.links(), |digest| {
+            [Kind::Blob, Kind::Manifest].into_iter().any(|kind| {
+                let is_known = inventory.lookup(kind, digest).is_some();
+                is_known || (!is_whole && layout.path(kind, digest).exists())
+            })
+        })?;
+        let lease = Lease::claim(layout.root(), Instant::now())?;
+        let store = Arc::new(Self {
+            inventory,
             manifests: Manifests::default(),
             links,
-            publish,
+            publish: RwLock::new(publish),
             checkpoint,
+            trouble,
+            pins: Pins::new(layout.pins()),
             blob_ttl: options.blob_ttl,
+            durability: options.durability,
+            device: layout.device()?,
+            making_room: Mutex::new(()),
+            is_keeper: AtomicBool::new(true),
+            has_company: AtomicBool::new(false),
+            wants_scan: AtomicBool::new(!is_whole),
+            wants_room: AtomicBool::new(false),
             layout,
-        })
+        });
+        store.look_at_pins();
+        let mut house = House::new(Arc::clone(&store), journal, lease);
+        house.begin();
+        Ok((store, house))
     }
 
     /// Returns how blobs are published here, for the start-up log.
     #[must_use]
     pub fn publish_method(&self) -> &'static str {
-        self.publish.describe()
+        self.publish.read().describe()
     }
 
     /// Returns the root directory.
@@ -111,62 +203,126 @@ impl Store {
         self.layout.root().to_owned()
     }
 
-    /// Returns how many blobs are here.
+    /// Returns how many blobs and manifests are known to be here.
     #[must_use]
-    pub fn blobs(&self) -> usize {
-        self.index.len()
+    pub fn entries(&self) -> usize {
+        self.inventory.len()
     }
 
-    /// Returns the entry of a committed blob. Costs one read lock of a shard; never blocks on disk.
+    /// Returns what keeps blobs from being stored, for an operator's eyes; nothing when all is well.
+    #[must_use]
+    pub fn trouble(&self) -> Option<(DiskTrouble, String)> {
+        self.trouble.describe()
+    }
+
+    /// Returns a number that changes whenever something was deleted.
+    #[must_use]
+    pub fn removals(&self) -> u64 {
+        self.inventory.removals()
+    }
+
+    /// Returns the entry of a committed blob, if memory knows it. Costs one read lock of a shard; never
+    /// blocks on disk.
     #[must_use]
     pub fn lookup(&self, digest: &Digest) -> Option<Arc<Entry>> {
-        self.index.lookup(digest)
+        self.inventory.lookup(Kind::Blob, digest)
     }
 
-    /// Opens a blob for sending, having proved it first if a power cut may have damaged it.
+    /// Notes that a blob was sent `hits` times, the last time at `now`, in seconds since the epoch. Takes no
+    /// lock.
+    pub fn touch(&self, entry: &Reading, now: u64, hits: u32) {
+        let now = u32::try_from(now).unwrap_or(u32::MAX);
+        self.inventory.touch(entry.entry(), now, hits);
+    }
+
+    /// Opens a blob for sending, whether memory knows it or not: another process may have stored it.
     ///
-    /// `None` means absent: also when the file has vanished, is of another length than the index
-    /// says, or is damaged; the entry is then dropped, so that the next request fills it anew.
+    /// When its file has vanished or is of another length than the index says, its entry is dropped, so that
+    /// the next request fills it anew.
     ///
     /// # Errors
     /// The disk's, other than "not found".
-    pub fn open_blob(&self, digest: &Digest) -> io::Result<Option<OpenBlob>> {
-        let Some(entry) = self.index.lookup(digest) else {
-            return Ok(None);
+    pub fn open_blob(&self, digest: &Digest) -> io::Result<Opened> {
+        let Some((file, metadata)) = self.open_file(digest)? else {
+            return Ok(Opened::Absent);
         };
-        let path = self.layout.path(Kind::Blob, digest);
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                self.index.remove(digest);
-                self.links.unlink(digest);
-                return Ok(None);
-            }
-            Err(error) => return Err(about(&path, &error)),
-        };
-        let size_bytes = file.metadata()?.len();
-        if size_bytes != entry.size_bytes || !self.prove(digest, &entry, &file)? {
-            tracing::warn!(%digest, size_bytes, expected = entry.size_bytes, "a stored blob was damaged; dropped");
-            self.discard(digest);
-            return Ok(None);
+        let known = self.lookup(digest);
+        if let Some(entry) = &known
+            && entry.size_bytes != metadata.len()
+        {
+            self.condemn(entry, "another length than when it was stored");
+            return Ok(Opened::Absent);
         }
-        Ok(Some(OpenBlob {
-            file: Arc::new(file),
-            size_bytes,
-            entry,
-        }))
+        let is_proved = known.as_ref().is_some_and(|entry| entry.is_proved());
+        if !is_proved && !self.checkpoint.covers(&metadata) {
+            return Ok(Opened::Doubtful);
+        }
+        Ok(self.opened(digest, known, file, &metadata))
     }
 
-    /// Hashes a blob that may be damaged; says whether it is sound.
-    fn prove(&self, digest: &Digest, entry: &Entry, file: &File) -> io::Result<bool> {
-        if entry.is_proved() {
-            return Ok(true);
+    /// Opens a blob, having hashed it: one that a power cut may have damaged, or that somebody else stored.
+    /// One that is damaged is dropped, and absent.
+    ///
+    /// Costs the reading and hashing of all of it.
+    ///
+    /// # Errors
+    /// As [`Store::open_blob`].
+    pub fn prove_blob(&self, digest: &Digest) -> io::Result<Opened> {
+        let Some((file, metadata)) = self.open_file(digest)? else {
+            return Ok(Opened::Absent);
+        };
+        let known = self.lookup(digest);
+        if hash_file(digest.algorithm(), &file)? == *digest {
+            return Ok(self.opened(digest, known, file, &metadata));
         }
-        let sound = hash_file(digest.algorithm(), file)? == *digest;
-        if sound {
-            entry.set_proved();
+        let entry = known.unwrap_or_else(|| self.found(digest, &metadata));
+        self.condemn(&entry, "its bytes are not those of its digest");
+        Ok(Opened::Absent)
+    }
+
+    /// Opens the file of a blob; where there is none the entry goes.
+    fn open_file(&self, digest: &Digest) -> io::Result<Option<(File, Metadata)>> {
+        let path = self.layout.path(Kind::Blob, digest);
+        let opened = File::open(&path).and_then(|file| {
+            let metadata = file.metadata()?;
+            Ok((file, metadata))
+        });
+        match opened {
+            Ok(opened) if opened.1.is_file() => Ok(Some(opened)),
+            Ok(_) => Ok(None),
+            Err(error) if is_vanished(&error) => {
+                if let Some(entry) = self.lookup(digest) {
+                    self.forget(&entry, Removal::Vanished);
+                }
+                Ok(None)
+            }
+            Err(error) => Err(about(&path, &error)),
         }
-        Ok(sound)
+    }
+
+    /// Returns what was opened and is sound.
+    fn opened(
+        &self,
+        digest: &Digest,
+        known: Option<Arc<Entry>>,
+        file: File,
+        metadata: &Metadata,
+    ) -> Opened {
+        let entry = known.unwrap_or_else(|| self.found(digest, metadata));
+        entry.set_proved();
+        let size_bytes = metadata.len();
+        Inventory::read(&entry).map_or(Opened::Absent, |entry| {
+            Opened::Here(OpenBlob {
+                file: Arc::new(file),
+                size_bytes,
+                entry,
+            })
+        })
+    }
+
+    /// Adds what is on disk and was not known.
+    fn found(&self, digest: &Digest, metadata: &Metadata) -> Arc<Entry> {
+        self.add(Entry::found(Kind::Blob, digest, metadata), None)
     }
 
     /// Remembers that the origin has confirmed that `repository` has `digest`, a blob or a manifest.
@@ -184,25 +340,28 @@ impl Store {
         self.links.is_linked(repository, digest)
     }
 
-    /// Drops a blob from index and disk, and every link to it. Responses that are sending it go on.
-    pub fn discard(&self, digest: &Digest) {
-        self.index.remove(digest);
-        self.links.unlink(digest);
-        let path = self.layout.path(Kind::Blob, digest);
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(%digest, %error, "a blob could not be deleted");
-            }
-            _ => {}
-        }
-    }
-
-    /// Starts a file for an unfinished blob. Dropping it uncommitted leaves nothing behind.
+    /// Starts a file for an unfinished blob, in room that is reserved for `size_bytes` or, where the size is
+    /// not known, for some of it. Dropping it uncommitted leaves nothing behind.
+    ///
+    /// Evicts what has to go for it. May wait a moment for files that are deleted and still open.
     ///
     /// # Errors
-    /// The disk's.
-    pub fn begin(&self) -> io::Result<Partial> {
-        self.publish.begin(&self.layout, self.checkpoint.failures())
+    /// `StorageFull` when there is no room, `Other` while the disk is in trouble, or the disk's.
+    pub fn begin(&self, size_bytes: Option<u64>) -> io::Result<Partial> {
+        let reserved = self.reserve(size_bytes.unwrap_or(crate::limits::ROOM_STEP_BYTES))?;
+        let way = *self.publish.read();
+        let begun = way.begin(&self.layout, self.checkpoint.failures());
+        self.noting("begin a file", begun)
+            .map(|partial| partial.within(reserved))
+    }
+
+    /// Writes all of `bytes` at `offset`.
+    ///
+    /// # Errors
+    /// As [`Store::begin`]; what was written then is unknown.
+    pub fn write(&self, partial: &mut Partial, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.reserve_more(partial, bytes.len() as u64)?;
+        self.noting("write", partial.write(bytes, offset))
     }
 
     /// Publishes a partial whose digest was found equal; it is a hit from now on.
@@ -214,15 +373,27 @@ impl Store {
     pub fn commit(
         &self,
         digest: &Digest,
-        partial: Partial,
+        mut partial: Partial,
         size_bytes: u64,
-    ) -> io::Result<Arc<Entry>> {
+    ) -> io::Result<Reading> {
         let path = self.layout.path(Kind::Blob, digest);
-        let begun = partial.begun();
-        self.checkpoint
-            .commit(digest, begun, || partial.publish(&path))?;
-        let entry = Entry::new(size_bytes, SystemTime::now(), true);
-        Ok(self.index.insert(digest, entry))
+        let (begun, reserved) = (partial.begun(), partial.take_reserved());
+        let is_each = self.durability == Durability::Each;
+        if is_each {
+            self.noting("sync a file", partial.sync())?;
+        }
+        let published = self
+            .checkpoint
+            .commit(digest, begun, || partial.publish(&path));
+        self.noting("publish", published)?;
+        if is_each {
+            self.noting("sync a folder", layout::sync_parent(&path))?;
+        }
+        let now = seconds(SystemTime::now());
+        let entry = Entry::new(Kind::Blob, digest, size_bytes, now);
+        let entry = self.add(entry, reserved);
+        entry.set_proved();
+        Ok(Reading::new(entry))
     }
 
     /// Returns a manifest that is here, its digest proved when it was read.
@@ -230,11 +401,31 @@ impl Store {
     /// # Errors
     /// The disk's. A damaged one is deleted and absent, and so are the links to it.
     pub fn manifest(&self, digest: &Digest) -> io::Result<Option<Arc<Manifest>>> {
+        if let Some(manifest) = self.manifest_in_memory(digest) {
+            return Ok(Some(manifest));
+        }
+        let known = self.inventory.lookup(Kind::Manifest, digest);
         match self.manifests.load(&self.layout, digest)? {
-            Loaded::Here(manifest) => Ok(Some(manifest)),
-            Loaded::Absent => Ok(None),
-            Loaded::Deleted => {
-                self.links.unlink(digest);
+            Loaded::Here(manifest, metadata) => {
+                let entry = known.unwrap_or_else(|| {
+                    let found = Entry::found(Kind::Manifest, digest, &metadata);
+                    self.add(found, None)
+                });
+                self.inventory.touch(&entry, seconds(SystemTime::now()), 1);
+                Ok(Some(manifest))
+            }
+            Loaded::Absent => {
+                if let Some(entry) = known {
+                    self.forget(&entry, Removal::Vanished);
+                }
+                Ok(None)
+            }
+            Loaded::Damaged(metadata) => {
+                let entry = known.unwrap_or_else(|| {
+                    let found = Entry::found(Kind::Manifest, digest, &metadata);
+                    self.inventory.add(found, None)
+                });
+                self.condemn(&entry, "its bytes are not those of its digest");
                 Ok(None)
             }
         }
@@ -243,7 +434,11 @@ impl Store {
     /// Returns a manifest if it is in memory. Never blocks on disk.
     #[must_use]
     pub fn manifest_in_memory(&self, digest: &Digest) -> Option<Arc<Manifest>> {
-        self.manifests.in_memory(digest)
+        let manifest = self.manifests.in_memory(digest)?;
+        if let Some(entry) = self.inventory.lookup(Kind::Manifest, digest) {
+            self.inventory.touch(&entry, seconds(SystemTime::now()), 1);
+        }
+        Some(manifest)
     }
 
     /// Keeps a manifest in memory and on disk.
@@ -251,70 +446,53 @@ impl Store {
     /// # Errors
     /// The disk's; it is in memory all the same.
     pub fn keep_manifest(&self, digest: &Digest, manifest: &Arc<Manifest>) -> io::Result<()> {
-        let kept = self
-            .manifests
-            .keep(&self.layout, &self.publish, digest, manifest);
+        self.manifests.remember(digest, manifest);
+        let bytes = manifest.encode();
+        let size_bytes = bytes.len() as u64;
+        let mut partial = self.begin(Some(size_bytes))?;
+        self.write(&mut partial, &bytes, 0)?;
+        let reserved = partial.take_reserved();
+        let published = partial.publish(&self.layout.path(Kind::Manifest, digest));
+        self.noting("publish", published)?;
         self.checkpoint.note();
-        kept
+        let now = seconds(SystemTime::now());
+        let entry = Entry::new(Kind::Manifest, digest, size_bytes, now);
+        self.add(entry, reserved);
+        self.pins.note_manifest(digest);
+        Ok(())
     }
 
-    /// Deletes what has not been pulled for the TTL. Returns how many blobs went.
-    pub fn expire(&self, now: SystemTime) -> usize {
-        let Some(ttl) = self.blob_ttl else { return 0 };
-        let Some(oldest) = now.checked_sub(ttl) else {
-            return 0;
-        };
-        let stale = self.index.not_used_since(oldest);
-        stale.iter().for_each(|digest| self.discard(digest));
-        stale.len()
+    /// Takes note of what a tag means, should the image be pinned by it.
+    pub fn note_tag(&self, repository: &str, tag: &str, digest: &Digest) {
+        self.pins.note_tag(repository, tag, digest);
     }
 
-    /// Returns how often [`Store::expire`] wants to be called: within a minute, and sooner for a
-    /// short TTL.
-    #[must_use]
-    pub fn expire_every(&self) -> Option<Duration> {
-        let ttl = self.blob_ttl?;
-        Some((ttl / 4).clamp(Duration::from_millis(200), Duration::from_secs(15)))
-    }
-
-    /// Forces what was committed and linked to the medium, and remembers that it is there.
-    ///
-    /// # Errors
-    /// The disk's; what may have been lost by it is deleted, to be filled anew. Links that cannot be written
-    /// are no error: they stay in memory and are tried again.
-    pub fn checkpoint(&self) -> io::Result<()> {
-        if self.links.flush() {
-            self.checkpoint.note();
+    /// Adds an entry, pinned if it is to be.
+    fn add(&self, entry: Entry, reserved: Option<Reservation>) -> Arc<Entry> {
+        let entry = self.inventory.add(entry, reserved);
+        if self.pins.holds(&entry.digest()) {
+            entry.set_pinned(true);
         }
-        self.checkpoint
-            .advance(self.layout.root())
-            .map_err(|(error, suspects)| {
-                self.links.doubt();
-                suspects.iter().for_each(|digest| self.discard(digest));
-                let blobs = suspects.len();
-                io::Error::new(
-                    error.kind(),
-                    format!("sync failed, {blobs} young blobs dropped: {error}"),
-                )
-            })
+        entry
     }
 
-    /// Returns how often [`Store::checkpoint`] wants to be called.
-    #[must_use]
-    pub fn checkpoint_every(&self) -> Duration {
-        CHECKPOINT_EVERY
+    /// Takes note of a disk that failed, and returns what it said.
+    fn noting<T>(&self, doing: &str, outcome: io::Result<T>) -> io::Result<T> {
+        if let Err(error) = &outcome
+            && self.trouble.note(error, doing, Instant::now()) == Some(DiskTrouble::Full)
+        {
+            self.wants_room.store(true, Ordering::Release);
+        }
+        outcome
     }
 }
 
-/// Returns the index of the blobs that are there, and deletes what unfinished fills have left.
-fn scan(layout: &Layout, checkpoint: &Checkpoint) -> io::Result<Index> {
-    let index = Index::default();
-    layout.clear_partials()?;
-    layout.scan(Kind::Blob, |digest, metadata| {
-        let entry = Entry::found(metadata, checkpoint.covers(metadata));
-        index.insert(&digest, entry);
-    })?;
-    Ok(index)
+/// Says whether a file is not there any more: also on a file system where somebody else deletes.
+fn is_vanished(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::StaleNetworkFileHandle
+    )
 }
 
 /// Hashes a whole file, 256 KiB at a time.
@@ -334,7 +512,7 @@ fn hash_file(algorithm: Algorithm, file: &File) -> io::Result<Digest> {
     }
 }
 
-/// Returns `error` with the path that it is about.
+/// Returns `error` with the path that it is about, and with the number that it had.
 fn about(path: &std::path::Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }

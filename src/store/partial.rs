@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::checkpoint::Failures;
 use super::publish::Publish;
+use super::room::Reservation;
 
 /// A file being written. Dropping it unpublished leaves no name behind; whoever has
 /// [`Partial::file`] can still read it.
@@ -18,6 +19,7 @@ pub struct Partial {
     begun: Failures,
     /// Its name under `partial/`, if it has one.
     path: Option<PathBuf>,
+    reserved: Option<Reservation>,
 }
 
 impl Partial {
@@ -27,7 +29,23 @@ impl Partial {
             way,
             begun,
             path,
+            reserved: None,
         }
+    }
+
+    /// Gives it room to grow in.
+    pub(super) fn within(mut self, reserved: Reservation) -> Self {
+        self.reserved = Some(reserved);
+        self
+    }
+
+    pub(super) const fn reserved(&mut self) -> Option<&mut Reservation> {
+        self.reserved.as_mut()
+    }
+
+    /// Takes the room away, for the account of what is stored.
+    pub(super) const fn take_reserved(&mut self) -> Option<Reservation> {
+        self.reserved.take()
     }
 
     /// Returns the open file, to send from while it grows.
@@ -41,11 +59,13 @@ impl Partial {
         self.begun
     }
 
+    /// Forces the bytes to the medium.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
     /// Writes all of `bytes` at `offset`.
-    ///
-    /// # Errors
-    /// The disk's.
-    pub fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+    pub(super) fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.file.write_all_at(bytes, offset)
     }
 

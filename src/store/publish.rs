@@ -1,10 +1,12 @@
 //! Ways to make a finished file appear under its name at once, and which of them work here.
 
 use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher as _, RandomState};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{AtFlags, CWD, linkat};
@@ -29,25 +31,21 @@ impl Publish {
 
     /// Finds the best way that works in the root, by publishing an empty file.
     pub(super) fn probe(layout: &Layout) -> io::Result<Self> {
-        let target = layout.partials().join(".probe");
         let mut last = None;
         for way in Self::BEST_FIRST {
-            drop(fs::remove_file(&target));
-            match way
-                .begin(layout, Failures::default())
-                .and_then(|partial| partial.publish(&target))
-            {
-                Ok(()) => {
-                    fs::remove_file(&target)?;
-                    return Ok(way);
-                }
+            match way.try_out(layout) {
+                Ok(()) => return Ok(way),
                 Err(error) => last = Some(error),
             }
         }
-        Err(last.map_or_else(
-            || io::Error::other("no way to publish"),
-            |e| super::about(&target, &e),
-        ))
+        Err(last.unwrap_or_else(|| io::Error::other("no way to publish")))
+    }
+
+    /// Publishes an empty file and takes it away again.
+    pub(super) fn try_out(self, layout: &Layout) -> io::Result<()> {
+        let target = layout.partials().join(format!("probe-{}", unused_name()));
+        self.begin(layout, Failures::default())?.publish(&target)?;
+        fs::remove_file(&target)
     }
 
     pub(super) const fn describe(self) -> &'static str {
@@ -83,8 +81,7 @@ impl Publish {
     pub(super) fn publish(self, file: &File, from: Option<&Path>, to: &Path) -> io::Result<()> {
         match self.name(file, from, to) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                // A folder of SHA-512, made when first needed, or one that someone tidied away.
-                to.parent().map_or(Ok(()), fs::create_dir_all)?;
+                make_folder(to)?;
                 self.name(file, from, to)
             }
             outcome => outcome,
@@ -103,6 +100,19 @@ impl Publish {
     }
 }
 
+/// Makes the folder of a blob and the one above it: those of SHA-512, made when first needed, or one that
+/// someone tidied away. Nothing above them: where a mount has gone there is nothing to make.
+fn make_folder(to: &Path) -> io::Result<()> {
+    let ancestors: Vec<_> = to.ancestors().skip(1).take(2).collect();
+    for folder in ancestors.into_iter().rev() {
+        match fs::create_dir(folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// Links, and where the name is taken replaces what has it: that file may be one that was found damaged
 /// and could not be deleted.
 fn link(from: &Path, to: &Path, flags: AtFlags) -> io::Result<()> {
@@ -116,11 +126,13 @@ fn link(from: &Path, to: &Path, flags: AtFlags) -> io::Result<()> {
     }
 }
 
-/// Returns a name that no other fill of any process on this host uses.
+/// Returns a name that no other fill of any process on any host uses.
 fn unused_name() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
+    static PROCESS: OnceLock<u64> = OnceLock::new();
+    let process = PROCESS.get_or_init(|| RandomState::new().hash_one(std::process::id()));
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    format!("{}-{number}", std::process::id())
+    format!("{process:016x}-{number}")
 }
 
 fn unused_path(layout: &Layout) -> PathBuf {

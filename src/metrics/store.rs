@@ -1,0 +1,190 @@
+//! What is counted of the store.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use super::{Kind, Sample};
+
+/// Why something left the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// Something else needed its room.
+    Room,
+    /// It was not pulled for the TTL.
+    Ttl,
+    /// Its bytes were wrong, short, or could not be read.
+    Damaged,
+    /// Its file had gone without us.
+    Vanished,
+}
+
+impl Removal {
+    /// All of them, in the order of their index.
+    pub const ALL: [Self; 4] = [Self::Room, Self::Ttl, Self::Damaged, Self::Vanished];
+
+    /// Returns the value of the `reason` label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Room => "room",
+            Self::Ttl => "ttl",
+            Self::Damaged => "damaged",
+            Self::Vanished => "vanished",
+        }
+    }
+}
+
+/// What keeps blobs from being stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskTrouble {
+    /// No space, no inodes, or over a quota.
+    Full,
+    /// Reads or writes fail.
+    Failing,
+    /// The file system takes no writes.
+    ReadOnly,
+    /// The root directory is not there.
+    Missing,
+}
+
+impl DiskTrouble {
+    /// All of them, in the order of their index.
+    pub const ALL: [Self; 4] = [Self::Full, Self::Failing, Self::ReadOnly, Self::Missing];
+
+    /// Returns the value of the `kind` label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Failing => "failing",
+            Self::ReadOnly => "read_only",
+            Self::Missing => "missing",
+        }
+    }
+}
+
+/// The store's numbers, shared by the threads that write to disk; no core's path of a hit touches them.
+#[derive(Debug, Default)]
+pub struct StoreNumbers {
+    removals: [AtomicU64; Removal::ALL.len()],
+    troubles: [AtomicBool; DiskTrouble::ALL.len()],
+    /// Blobs and manifests that are stored.
+    pub entries: AtomicU64,
+    /// Their bytes.
+    pub bytes: AtomicU64,
+    /// Bytes promised to fills.
+    pub reserved_bytes: AtomicU64,
+    /// Bytes of files that are deleted and still open.
+    pub lingering_bytes: AtomicU64,
+    /// Most bytes that may be stored.
+    pub bytes_max: AtomicU64,
+    /// Seconds from the last use to its eviction, of what was evicted for room last.
+    pub evicted_age_seconds: AtomicU64,
+    /// Files put into quarantine.
+    pub quarantined: AtomicU64,
+    /// Bytes hashed again.
+    pub scrubbed_bytes: AtomicU64,
+    /// Lines of the journal that could not be written in time and were made up for later.
+    pub journal_failures: AtomicU64,
+}
+
+impl StoreNumbers {
+    /// Counts what left the store.
+    pub fn count_removal(&self, reason: Removal) {
+        self.removals[reason as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Says what trouble there is, if any.
+    pub fn set_trouble(&self, trouble: Option<DiskTrouble>) {
+        for kind in DiskTrouble::ALL {
+            self.troubles[kind as usize].store(trouble == Some(kind), Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn samples(&self) -> Vec<Sample> {
+        let mut samples = self.plain();
+        samples.extend(Removal::ALL.into_iter().map(|reason| Sample {
+            name: "transship_store_evictions_total",
+            kind: Kind::Counter,
+            help: "Blobs and manifests that left the store, by reason.",
+            labels: vec![("reason", reason.label().to_owned())],
+            value: self.removals[reason as usize].load(Ordering::Relaxed),
+        }));
+        samples.extend(DiskTrouble::ALL.into_iter().map(|kind| Sample {
+            name: "transship_store_trouble",
+            kind: Kind::Gauge,
+            help: "1 while nothing can be stored, for this reason; pulls pass through.",
+            labels: vec![("kind", kind.label().to_owned())],
+            value: u64::from(self.troubles[kind as usize].load(Ordering::Relaxed)),
+        }));
+        samples
+    }
+
+    fn plain(&self) -> Vec<Sample> {
+        type Row<'a> = (&'static str, Kind, &'static str, &'a AtomicU64);
+        let rows: [Row<'_>; 9] = [
+            (
+                "transship_store_blobs",
+                Kind::Gauge,
+                "Blobs and manifests stored.",
+                &self.entries,
+            ),
+            (
+                "transship_store_bytes",
+                Kind::Gauge,
+                "Bytes of all that is stored.",
+                &self.bytes,
+            ),
+            (
+                "transship_store_bytes_max",
+                Kind::Gauge,
+                "Most bytes that may be stored.",
+                &self.bytes_max,
+            ),
+            (
+                "transship_store_reserved_bytes",
+                Kind::Gauge,
+                "Bytes promised to fills that run.",
+                &self.reserved_bytes,
+            ),
+            (
+                "transship_store_lingering_bytes",
+                Kind::Gauge,
+                "Bytes of deleted files that somebody is still being sent.",
+                &self.lingering_bytes,
+            ),
+            (
+                "transship_store_evicted_age_seconds",
+                Kind::Gauge,
+                "How long what was evicted for room last had not been used: how far back the store reaches.",
+                &self.evicted_age_seconds,
+            ),
+            (
+                "transship_store_quarantined_total",
+                Kind::Counter,
+                "Damaged files put into quarantine.",
+                &self.quarantined,
+            ),
+            (
+                "transship_store_scrubbed_bytes_total",
+                Kind::Counter,
+                "Stored bytes that were hashed again.",
+                &self.scrubbed_bytes,
+            ),
+            (
+                "transship_store_journal_failures_total",
+                Kind::Counter,
+                "Times that the index could not be written to disk.",
+                &self.journal_failures,
+            ),
+        ];
+        rows.into_iter()
+            .map(|(name, kind, help, value)| Sample {
+                name,
+                kind,
+                help,
+                labels: Vec::new(),
+                value: value.load(Ordering::Relaxed),
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,280 @@
+//! Who keeps the store in order: everything that is done now and then, on one thread.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime};
+
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_OMIT, utimensat};
+
+use super::journal::{Change, Journal};
+use super::layout::Kind;
+use super::lease::{Lease, Standing};
+use super::publish::Publish;
+use super::{Store, about};
+use crate::digest::Digest;
+use crate::limits::{DISK_TRIAL_BYTES, JOURNAL_BATCH};
+use crate::metrics::DiskTrouble;
+
+/// Between two ticks.
+const TICK: Duration = Duration::from_millis(100);
+/// How often the lease is renewed and the room looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often the journal is written: what a killed process forgets of last uses.
+const FLUSH_EVERY: Duration = Duration::from_secs(1);
+/// How long a journal that could not be written is left alone.
+const REWRITE_AGAIN: Duration = Duration::from_secs(10);
+/// How often what dead processes have left is looked for.
+const CLEAR_EVERY: Duration = Duration::from_secs(300);
+/// A partial that nobody has written to for so long belongs to nobody.
+const PARTIAL_AGE_MAX: Duration = Duration::from_secs(900);
+
+/// Keeps one store in order. There is one for each store.
+#[derive(Debug)]
+pub struct House {
+    store: Arc<Store>,
+    journal: Journal,
+    lease: Lease,
+    /// The journal could not be written: it is left alone until then.
+    journal_rests: Option<Instant>,
+    look: Due,
+    flush: Due,
+    expire: Option<Due>,
+    clear: Due,
+}
+
+/// When something is to be done next.
+#[derive(Debug)]
+struct Due {
+    at: Option<Instant>,
+    every: Duration,
+}
+
+impl Due {
+    const fn every(every: Duration) -> Self {
+        Self { at: None, every }
+    }
+
+    /// Says whether it is to be done now, and takes note that it is.
+    fn is_now(&mut self, now: Instant) -> bool {
+        let is_now = self.at.is_none_or(|at| at <= now);
+        if is_now {
+            self.at = Some(now + self.every);
+        }
+        is_now
+    }
+}
+
+impl House {
+    pub(super) fn new(store: Arc<Store>, journal: Journal, lease: Lease) -> Self {
+        let expire = store.expire_every().map(Due::every);
+        Self {
+            store,
+            journal,
+            lease,
+            journal_rests: None,
+            look: Due::every(LOOK_EVERY),
+            flush: Due::every(FLUSH_EVERY),
+            expire,
+            clear: Due::every(CLEAR_EVERY),
+        }
+    }
+
+    /// Does what is to be done, and returns how long to wait before the next time.
+    pub fn tick(&mut self, now: Instant, wall: SystemTime) -> Duration {
+        self.store.inventory.sweep();
+        self.store.inventory.sweep_policy();
+        if self.look.is_now(now) {
+            self.hold_lease(now);
+            self.store.look_at_pins();
+            self.keep_room(now);
+        }
+        if self.store.wants_room.swap(false, Ordering::AcqRel) {
+            self.store.evict(self.store.inventory.room().emergency());
+            self.store.trouble.hasten(now);
+        }
+        if self.store.trouble.is_trial_due(now) {
+            self.try_disk(now);
+        }
+        if self.expire.as_mut().is_some_and(|due| due.is_now(now)) && self.is_keeper() {
+            let expired = self.store.expire(wall);
+            if expired > 0 {
+                tracing::info!(expired, "not pulled within blobttl: deleted");
+            }
+        }
+        if self.flush.is_now(now) {
+            self.flush(now);
+        }
+        if self.clear.is_now(now)
+            && let Some(before) = wall.checked_sub(PARTIAL_AGE_MAX)
+            && let Err(error) = self.store.layout.clear_partials(before)
+        {
+            tracing::debug!(%error, "unfinished files could not be cleared away");
+        }
+        TICK
+    }
+
+    /// Ends the store in order: the next start believes what is written now.
+    pub fn close(mut self) {
+        if let Err(error) = self.store.checkpoint() {
+            tracing::warn!(%error, "the store could not be synced");
+        }
+        if !self.is_keeper() {
+            return;
+        }
+        self.journal_rests = None;
+        self.flush(Instant::now());
+        // Whoever shares the directory goes on changing it.
+        let has_company = self.store.has_company.load(Ordering::Acquire);
+        if !has_company
+            && !self.store.wants_scan()
+            && let Err(error) = self.journal.close()
+        {
+            tracing::warn!(%error, "the index could not be ended: the next start compares it with the disk");
+        }
+        self.lease.release();
+    }
+
+    fn is_keeper(&self) -> bool {
+        self.store.is_keeper.load(Ordering::Acquire)
+    }
+
+    fn hold_lease(&mut self, now: Instant) {
+        let is_holder = self.lease.tick(now) == Standing::Holder;
+        let has_company = self.lease.has_company() || !is_holder;
+        self.store.has_company.store(has_company, Ordering::Release);
+        let was_holder = self.store.is_keeper.swap(is_holder, Ordering::AcqRel);
+        if is_holder && !was_holder {
+            tracing::info!("this process keeps house in the storage directory from now on");
+            // Whoever did it knew more.
+            self.store.wants_scan.store(true, Ordering::Release);
+            self.journal.doubt();
+        } else if was_holder && !is_holder {
+            tracing::info!("another process keeps house in the storage directory");
+        }
+    }
+
+    /// Evicts down to the watermark and to the floor of free space.
+    fn keep_room(&self, now: Instant) {
+        let (store, room) = (&self.store, self.store.inventory.room());
+        let excess = match room.excess(store.layout.root()) {
+            Ok(excess) => excess,
+            Err(error) => {
+                store.trouble.note(&error, "ask for free space", now);
+                return;
+            }
+        };
+        if excess > 0 && self.is_keeper() && store.evict(excess) == 0 {
+            let lacks = room.lacks_free(store.layout.root()).unwrap_or(0);
+            if lacks > 0 {
+                let full = rustix::io::Errno::NOSPC.into();
+                store.trouble.note(&full, "keep free_min free", now);
+            }
+        }
+    }
+
+    /// Finds out whether the disk takes blobs again.
+    fn try_disk(&self, now: Instant) {
+        let outcome = self.store.trial();
+        if self.store.trouble.tried(outcome, now) == Some(DiskTrouble::Missing) {
+            // What was looked for in vain was forgotten.
+            self.store.wants_scan.store(true, Ordering::Release);
+        }
+    }
+
+    /// Writes what has changed to the journal.
+    fn flush(&mut self, now: Instant) {
+        let is_keeper = self.is_keeper();
+        loop {
+            let changes = self.store.inventory.take_notes(JOURNAL_BATCH);
+            if changes.is_empty() {
+                break;
+            }
+            if !is_keeper {
+                changes.iter().for_each(|change| self.tell_use(change));
+            } else if self.journal_rests.is_some() {
+                // It is written anew when it is tried again.
+                self.journal.doubt();
+            } else if let Err(error) = self.journal.append(&changes) {
+                self.journal_failed(&error, now);
+            }
+        }
+        self.journal_rests = self.journal_rests.filter(|until| *until > now);
+        let is_due = self.journal.is_due(self.store.inventory.len() as u64);
+        if is_keeper && is_due && self.journal_rests.is_none() {
+            let records = self.store.inventory.records();
+            if let Err(error) = self.journal.rewrite(records) {
+                self.journal_failed(&error, now);
+            }
+        }
+    }
+
+    /// Takes "ended in order" away from the journal, before anything below the root changes.
+    pub(super) fn begin(&mut self) {
+        if self.is_keeper()
+            && let Err(error) = self.journal.begin()
+        {
+            self.journal_failed(&error, Instant::now());
+        }
+    }
+
+    fn journal_failed(&mut self, error: &std::io::Error, now: Instant) {
+        let numbers = self.store.inventory.numbers();
+        numbers.journal_failures.fetch_add(1, Ordering::Relaxed);
+        self.journal.doubt();
+        self.journal_rests = Some(now + REWRITE_AGAIN);
+        self.store.trouble.note(error, "write the index", now);
+    }
+
+    /// Tells whoever keeps house that a file was used here, by its time.
+    fn tell_use(&self, change: &Change) {
+        let Change::Put(record) = change else { return };
+        let path = self.store.layout.path(record.kind, &record.digest);
+        let times = Timestamps {
+            last_access: Timespec {
+                tv_sec: 0,
+                tv_nsec: UTIME_OMIT,
+            },
+            last_modification: Timespec {
+                tv_sec: i64::from(record.last_use),
+                tv_nsec: 0,
+            },
+        };
+        if let Err(error) = utimensat(CWD, &path, &times, AtFlags::empty()) {
+            tracing::debug!(error = %about(&path, &error.into()), "a use could not be told");
+        }
+    }
+}
+
+impl Store {
+    /// Marks what is pinned, as far as that has changed.
+    pub(super) fn look_at_pins(&self) {
+        let changed = self
+            .pins
+            .look(|digest| self.manifest(digest).ok().flatten());
+        let mark = |digests: Vec<Digest>, is_pinned| {
+            for digest in digests {
+                for kind in [Kind::Blob, Kind::Manifest] {
+                    if let Some(entry) = self.inventory.lookup(kind, &digest) {
+                        entry.set_pinned(is_pinned);
+                    }
+                }
+            }
+        };
+        mark(changed.pinned, true);
+        mark(changed.released, false);
+    }
+
+    /// Does to the disk what a fill would do.
+    fn trial(&self) -> std::io::Result<()> {
+        self.layout.remake(self.device)?;
+        if self.inventory.room().lacks_free(self.layout.root())? > 0 {
+            return Err(rustix::io::Errno::NOSPC.into());
+        }
+        let way = Publish::probe(&self.layout)?;
+        let partial = way.begin(&self.layout, self.checkpoint.failures())?;
+        partial.write(&vec![0; DISK_TRIAL_BYTES], 0)?;
+        partial.sync()?;
+        *self.publish.write() = way;
+        Ok(())
+    }
+}

@@ -1,0 +1,224 @@
+//! What goes, why, and how: room for what comes, expiry, what is damaged.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::checkpoint::Failed;
+use super::entry::{Entry, seconds};
+use super::layout::Kind;
+use super::partial::Partial;
+use super::room::{Asked, Reservation};
+use super::{Durability, Store};
+use crate::digest::Digest;
+use crate::limits::{ROOM_PATIENCE, ROOM_STEP_BYTES};
+use crate::metrics::Removal;
+
+/// How often committed blobs are forced to the medium, and with them the checkpoint.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
+
+/// Between two looks whether a deleted file was closed.
+const CLOSING_TICK: Duration = Duration::from_millis(5);
+
+/// Entries that are spared in one search for room because another process has used them lately.
+const SPARED_MAX: usize = 1024;
+
+impl Store {
+    /// Promises room for `bytes`, evicting what has to go for it.
+    pub(super) fn reserve(&self, bytes: u64) -> io::Result<Reservation> {
+        let mut reserved = Reservation::none(Arc::clone(self.inventory.room()));
+        self.take_room(bytes)?;
+        reserved.grow(bytes);
+        Ok(reserved)
+    }
+
+    /// Promises as much more room as a write of `bytes` lacks.
+    pub(super) fn reserve_more(&self, partial: &mut Partial, bytes: u64) -> io::Result<()> {
+        let Some(reserved) = partial.reserved() else {
+            return Ok(());
+        };
+        let lacks = reserved.lacks(bytes);
+        if lacks > 0 {
+            let step = lacks.max(ROOM_STEP_BYTES);
+            self.take_room(step)?;
+            reserved.grow(step);
+        }
+        reserved.note_written(bytes);
+        Ok(())
+    }
+
+    fn take_room(&self, bytes: u64) -> io::Result<()> {
+        self.trouble.check()?;
+        if self.ask(bytes)? == Asked::Promised {
+            return Ok(());
+        }
+        // One at a time: two who each evict for themselves would evict for both.
+        let _alone = self.making_room.lock();
+        let patience = Instant::now() + ROOM_PATIENCE;
+        loop {
+            match self.ask(bytes)? {
+                Asked::Promised => return Ok(()),
+                Asked::TooLarge => return Err(no_room("larger than bytes_max")),
+                Asked::Lacks(lacks) if self.evict(lacks) > 0 => {}
+                Asked::Lacks(_) => return Err(no_room("nothing left to evict")),
+                Asked::Closing if Instant::now() < patience => {
+                    std::thread::sleep(CLOSING_TICK);
+                    self.inventory.sweep();
+                }
+                Asked::Closing => return Err(no_room("deleted blobs are still being sent")),
+            }
+        }
+    }
+
+    fn ask(&self, bytes: u64) -> io::Result<Asked> {
+        let is_keeper = self.is_keeper.load(Ordering::Acquire);
+        let asked = self
+            .inventory
+            .room()
+            .ask(bytes, self.layout.root(), is_keeper);
+        self.noting("ask for free space", asked)
+    }
+
+    /// Evicts the least useful until `bytes` have gone, and returns how many have. Nothing is evicted by a
+    /// process that does not keep house.
+    pub(super) fn evict(&self, bytes: u64) -> u64 {
+        let (mut gone, mut spared) = (0, 0);
+        while gone < bytes && self.is_keeper.load(Ordering::Acquire) && spared < SPARED_MAX {
+            let Some(victim) = self.inventory.victim() else {
+                break;
+            };
+            if self.was_used_elsewhere(&victim) {
+                spared += 1;
+                self.inventory.spare(victim);
+                continue;
+            }
+            let age = seconds(SystemTime::now()).saturating_sub(victim.last_use());
+            let numbers = self.inventory.numbers();
+            numbers
+                .evicted_age_seconds
+                .store(u64::from(age), Ordering::Relaxed);
+            self.delete(&victim, Removal::Room);
+            gone += victim.size_bytes;
+        }
+        gone
+    }
+
+    /// Looks whether another process on this directory has used an entry since we last heard of it: they say
+    /// so by the time of its file.
+    fn was_used_elsewhere(&self, entry: &Entry) -> bool {
+        if !self.has_company.load(Ordering::Acquire) {
+            return false;
+        }
+        let path = self.layout.path(entry.kind(), &entry.digest());
+        let Ok(metadata) = std::fs::metadata(path) else {
+            return false;
+        };
+        let found = metadata.modified().map_or(0, seconds);
+        let is_later = found > entry.last_use();
+        entry.used_at(found);
+        is_later
+    }
+
+    /// Deletes what has not been pulled for the TTL. Returns how many blobs and manifests went.
+    pub fn expire(&self, now: SystemTime) -> usize {
+        let Some(ttl) = self.blob_ttl else { return 0 };
+        let Some(oldest) = now.checked_sub(ttl) else {
+            return 0;
+        };
+        let oldest = seconds(oldest);
+        let is_stale = |entry: &Entry| entry.last_use() < oldest && !entry.is_pinned();
+        let mut stale = self.inventory.select(is_stale);
+        stale.retain(|entry| !(self.was_used_elsewhere(entry) && entry.last_use() >= oldest));
+        for entry in &stale {
+            self.delete(entry, Removal::Ttl);
+        }
+        stale.len()
+    }
+
+    /// Returns how often [`Store::expire`] wants to be called: within a minute, and sooner for a short TTL.
+    pub(super) fn expire_every(&self) -> Option<Duration> {
+        let ttl = self.blob_ttl?;
+        Some((ttl / 4).clamp(Duration::from_millis(200), Duration::from_secs(15)))
+    }
+
+    /// Forgets an entry whose file is not there any more.
+    pub(super) fn forget(&self, entry: &Arc<Entry>, reason: Removal) {
+        if !self.inventory.remove(entry, reason) {
+            return;
+        }
+        let digest = entry.digest();
+        if entry.kind() == Kind::Manifest {
+            self.manifests.forget(&digest);
+        }
+        let has = |kind| self.inventory.lookup(kind, &digest).is_some();
+        if !has(Kind::Blob) && !has(Kind::Manifest) {
+            self.links.unlink(&digest);
+        }
+    }
+
+    /// Drops an entry, its file, and every link to it. Responses that are sending it go on.
+    pub(super) fn delete(&self, entry: &Arc<Entry>, reason: Removal) {
+        self.forget(entry, reason);
+        let (kind, digest) = (entry.kind(), entry.digest());
+        match std::fs::remove_file(self.layout.path(kind, &digest)) {
+            Err(error) if !super::is_vanished(&error) => {
+                tracing::warn!(%digest, %error, "a stored file could not be deleted");
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes a damaged file out of the store.
+    pub(super) fn condemn(&self, entry: &Arc<Entry>, why: &str) {
+        let digest = entry.digest();
+        tracing::warn!(%digest, size_bytes = entry.size_bytes, why, "a stored file is damaged: it is fetched anew when it is next asked for");
+        self.delete(entry, Removal::Damaged);
+    }
+
+    /// Takes a blob that the disk could not read out of the store; it is fetched anew when it is next asked
+    /// for. Responses that are sending it go on as far as they can.
+    pub fn quarantine(&self, digest: &Digest, error: &io::Error) {
+        if let Some(entry) = self.lookup(digest) {
+            self.condemn(&entry, &error.to_string());
+        }
+    }
+
+    /// Forces what was committed and linked to the medium, and remembers that it is there.
+    ///
+    /// # Errors
+    /// The disk's; what may have been lost by it is deleted, to be filled anew. Links that cannot be written
+    /// are no error: they stay in memory and are tried again.
+    pub fn checkpoint(&self) -> io::Result<()> {
+        if self.links.flush() {
+            self.checkpoint.note();
+        }
+        match self.checkpoint.advance(self.layout.root()) {
+            Ok(()) => Ok(()),
+            Err(Failed::Mark(error)) => self.noting("write the checkpoint", Err(error)),
+            Err(Failed::Sync(error, suspects)) => {
+                self.links.doubt();
+                let suspects: Vec<_> = suspects.iter().filter_map(|one| self.lookup(one)).collect();
+                for entry in &suspects {
+                    self.delete(entry, Removal::Damaged);
+                }
+                let blobs = suspects.len();
+                tracing::warn!(blobs, %error, "the disk has lost writes: young blobs are dropped, to be fetched anew");
+                self.noting("sync", Err(error))
+            }
+        }
+    }
+
+    /// Returns how often [`Store::checkpoint`] wants to be called; `None` when only at the end.
+    #[must_use]
+    pub fn checkpoint_every(&self) -> Option<Duration> {
+        (self.durability != Durability::None).then_some(CHECKPOINT_EVERY)
+    }
+}
+
+fn no_room(why: &str) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::StorageFull,
+        format!("no room in the store: {why}"),
+    )
+}
