@@ -17,7 +17,7 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     ("registry", &["digest", "http", "limits"]),
     ("auth", &["digest", "limits", "registry"]),
     ("rt", &["limits"]),
-    ("store", &["digest", "limits", "metrics", "rt"]),
+    ("store", &["digest", "limits", "metrics", "registry", "rt"]),
     (
         "upstream",
         &[
@@ -57,8 +57,8 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     (
         "cli",
         &[
-            "access", "admin", "config", "fill", "limits", "metrics", "rt", "server", "store",
-            "upstream",
+            "access", "admin", "config", "digest", "fill", "limits", "metrics", "rt", "server",
+            "store", "upstream",
         ],
     ),
     ("main", &["cli"]),

@@ -26,5 +26,6 @@ mod operate;
 mod protocol;
 mod runtime;
 mod selftest;
+mod store_commands;
 mod support;
 mod tls;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Flags;
+use crate::digest::Digest;
 
 const AFTER_HELP: &str = "\
 `transship CONFIG` is the same as `transship serve CONFIG`.
@@ -16,6 +17,11 @@ then transship listens on :5000, mirrors Docker Hub and stores under $STATE_DIRE
 
 Any key of the file can be set by the environment: REGISTRY_HTTP_ADDR=:443 is http.addr.
 Flags override the environment, the environment overrides the file.";
+
+/// First arguments that are commands.
+const WORDS: [&str; 8] = [
+    "serve", "check", "verify", "import", "pin", "unpin", "pins", "help",
+];
 
 /// A cache for container images: fetches each blob once, serves it to everyone.
 #[derive(Debug, Parser)]
@@ -36,6 +42,83 @@ pub(super) enum Command {
     /// Exits with 0 if transship would start with this configuration, with 1 if not. Nothing is made
     /// or changed.
     Check(Options),
+    /// Read and hash all that is stored, or the digests that are named, and take away what is damaged.
+    ///
+    /// Exits with 0 if all is well, with 1 if anything was damaged, could not be read or is not stored.
+    /// Works beside a server on the same directory.
+    Verify(Verify),
+    /// Take over what a Docker registry, or another transship, has stored: by hard link where the file
+    /// system allows, else by clone or copy.
+    ///
+    /// Run it again after it was broken off: what is here already is passed over. Exits with 0 if all of
+    /// it is here, with 1 if anything was damaged or could not be read.
+    Import(Import),
+    /// Never evict these images and blobs.
+    ///
+    /// A running server notices within seconds. Nothing is fetched: what is here, or comes, is kept.
+    Pin(Pin),
+    /// Let these go when their room is needed.
+    Unpin(Pin),
+    /// List what is pinned.
+    Pins(Place),
+}
+
+/// What may be said for `pin` and `unpin`.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Pin {
+    /// NAME:TAG, NAME@sha256:HEX or sha256:HEX; names as clients say them, without a host.
+    #[arg(value_name = "REFERENCE", required = true)]
+    pub(super) references: Vec<String>,
+    #[command(flatten)]
+    pub(super) place: Place,
+}
+
+/// What may be said for `verify`.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Verify {
+    /// What to check, as sha256:HEX; everything if none is given.
+    #[arg(value_name = "DIGEST")]
+    pub(super) digests: Vec<Digest>,
+    /// Tell of damaged files and leave them where they are.
+    #[arg(long)]
+    pub(super) keep: bool,
+    #[command(flatten)]
+    pub(super) place: Place,
+}
+
+/// What may be said for `import`.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Import {
+    /// The registry's root directory, anything on the way down to its blobs, or a directory of ours.
+    #[arg(value_name = "DIR")]
+    pub(super) from: PathBuf,
+    /// Copy every file, even where it could be linked.
+    #[arg(long)]
+    pub(super) copy: bool,
+    #[command(flatten)]
+    pub(super) place: Place,
+}
+
+/// Which store is meant, where the command's own words are about something else.
+#[derive(Args, Clone, Debug, Default)]
+pub(super) struct Place {
+    /// Configuration file that says where blobs are stored, as for `serve`.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Directory that blobs are stored under.
+    #[arg(long, value_name = "DIR")]
+    storage: Option<String>,
+}
+
+impl Place {
+    /// Returns the same as `serve` would be told.
+    pub(super) fn into_options(self) -> Options {
+        Options {
+            config: self.config,
+            storage: self.storage,
+            ..Options::default()
+        }
+    }
 }
 
 /// What may be said for both commands. Values are checked along with those of the file.
@@ -80,7 +163,7 @@ pub(super) fn with_command(args: impl IntoIterator<Item = OsString>) -> Vec<OsSt
     let mut args: Vec<OsString> = args.into_iter().collect();
     let is_path = args.get(1).is_some_and(|first| {
         let first = first.to_string_lossy();
-        !first.starts_with('-') && !["serve", "check", "help"].contains(&first.as_ref())
+        !first.starts_with('-') && !WORDS.contains(&first.as_ref())
     });
     if is_path {
         args.insert(1, OsString::from("serve"));
@@ -156,12 +239,52 @@ mod tests {
     }
 
     #[test]
+    fn every_command_is_known_by_its_word() {
+        // One that is not would be served as a configuration file of that name.
+        let command = Arguments::command();
+        for word in command.get_subcommands().map(clap::Command::get_name) {
+            assert!(WORDS.contains(&word), "{word}");
+        }
+    }
+
+    #[test]
+    fn the_store_is_found_as_serve_finds_it() {
+        let hex = "a".repeat(64);
+        let digest = format!("sha256:{hex}");
+        let line = [
+            "verify",
+            "--config",
+            "/c",
+            &digest,
+            "--storage",
+            "/s",
+            "--keep",
+            &digest,
+        ];
+        let Command::Verify(verify) = parse(&line).unwrap().command else {
+            panic!("verifies");
+        };
+        assert!(verify.keep && verify.digests == [digest.parse().unwrap(); 2]);
+        let options = verify.place.into_options();
+        assert_eq!(options.config, Some(PathBuf::from("/c")));
+        assert_eq!(options.into_flags().storage.as_deref(), Some("/s"));
+        let Command::Import(import) = parse(&["import", "/old", "--copy"]).unwrap().command else {
+            panic!("imports");
+        };
+        assert!(import.copy && import.from == *"/old");
+    }
+
+    #[test]
     fn a_command_line_without_sense_is_refused() {
         for line in [
             &["serve", "--no-such"][..],
             &["--no-such"],
             &["a", "b"],
             &["serve", "--cores"],
+            &["verify", "sha256:0"],
+            &["verify", "--copy"],
+            &["import"],
+            &["import", "/a", "/b"],
             &[],
         ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line:?}");

@@ -1,17 +1,22 @@
 //! The command line: what the process was told, gathered into [`config::Sources`] and handed on.
 //!
 //! `transship serve [CONFIG]`, `transship check [CONFIG]`, and `transship CONFIG`, which is what the
-//! content cache's container was started with and means `serve CONFIG`.
+//! content cache's container was started with and means `serve CONFIG`. `transship verify [DIGEST…]` and
+//! `transship import DIR` go over what is stored; `pin`, `unpin` and `pins` say what is never evicted.
 //!
 //! This is the only module that looks at the process's arguments, environment and user. Exit codes: 0 is
-//! well, 1 is a configuration that does not hold or a server that could not serve, 2 is a command line that
+//! well, 1 is a configuration that does not hold, a server that could not serve or a store that is not well, 2 is a command line that
 //! makes no sense.
 
 mod args;
 mod check;
 mod housekeeping;
+mod import;
 pub mod log;
+mod pin;
+mod progress;
 mod serve;
+mod verify;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -25,6 +30,7 @@ use clap::Parser as _;
 use crate::config::{self, Effective, Sources};
 use crate::limits::CONFIG_BYTES_MAX;
 use args::{Arguments, Command};
+use pin::Change;
 
 /// Runs the program with `args`, the first of which is its own name.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -36,30 +42,70 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    let (options, checking) = match arguments.command {
-        Command::Serve(options) => (options, false),
-        Command::Check(options) => (options, true),
-    };
-    let sources = match sources(options, environment()) {
-        Ok(sources) => sources,
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "transship: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    if checking {
-        return check::run(&sources, &mut io::stdout().lock());
-    }
-    match effective(&sources) {
-        Ok(effective) => serve::serve(effective),
-        Err(failure) => {
+    match run_command(arguments.command) {
+        Ok(code) => code,
+        Err(lines) => {
             let mut stderr = io::stderr().lock();
-            for problem in &failure.problems {
-                let _ = writeln!(stderr, "transship: error: {problem}");
+            for line in &lines {
+                let _ = writeln!(stderr, "transship: {line}");
             }
             ExitCode::FAILURE
         }
     }
+}
+
+/// Runs one command.
+///
+/// # Errors
+///
+/// What keeps it from starting, in lines.
+fn run_command(command: Command) -> Result<ExitCode, Vec<String>> {
+    let told = |options| sources(options, environment()).map_err(|error| vec![error]);
+    match command {
+        Command::Serve(options) => {
+            let effective = effective(&told(options)?).map_err(|failure| lines(&failure))?;
+            Ok(serve::serve(effective))
+        }
+        Command::Check(options) => Ok(check::run(&told(options)?, &mut io::stdout().lock())),
+        Command::Verify(options) => {
+            let root = root(&told(options.place.into_options())?)?;
+            Ok(verify::run(&root, &options.digests, options.keep))
+        }
+        Command::Import(options) => {
+            let root = root(&told(options.place.into_options())?)?;
+            Ok(import::run(&options.from, &root, options.copy))
+        }
+        Command::Pin(options) => change_pins(options, Change::Pin, told),
+        Command::Unpin(options) => change_pins(options, Change::Unpin, told),
+        Command::Pins(place) => {
+            let root = root(&told(place.into_options())?)?;
+            Ok(pin::list(&root, &mut io::stdout().lock()))
+        }
+    }
+}
+
+fn change_pins(
+    options: args::Pin,
+    change: Change,
+    told: impl FnOnce(args::Options) -> Result<Sources, Vec<String>>,
+) -> Result<ExitCode, Vec<String>> {
+    let root = root(&told(options.place.into_options())?)?;
+    let out = &mut io::stdout().lock();
+    Ok(pin::change(&root, change, &options.references, out))
+}
+
+fn lines(failure: &config::Failure) -> Vec<String> {
+    let problems = failure.problems.iter();
+    problems
+        .map(|problem| format!("error: {problem}"))
+        .collect()
+}
+
+/// Returns the root directory of the store that a server with these sources would serve. The files that it
+/// would need besides are not looked at.
+fn root(sources: &Sources) -> Result<PathBuf, Vec<String>> {
+    let effective = config::load(sources).map_err(|failure| lines(&failure))?;
+    Ok(effective.settings.store.root)
 }
 
 /// Returns what `sources` mean on this machine at this time.
@@ -139,6 +185,7 @@ mod tests {
             .command
         {
             Command::Serve(options) | Command::Check(options) => options,
+            other => panic!("{other:?} has no such options"),
         }
     }
 

@@ -93,6 +93,12 @@ impl StoreNumbers {
         self.removals[reason as usize].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Returns how many left for this reason.
+    #[must_use]
+    pub fn removed(&self, reason: Removal) -> u64 {
+        self.removals[reason as usize].load(Ordering::Relaxed)
+    }
+
     /// Says what trouble there is, if any.
     pub fn set_trouble(&self, trouble: Option<DiskTrouble>) {
         for kind in DiskTrouble::ALL {
@@ -107,7 +113,7 @@ impl StoreNumbers {
             kind: Kind::Counter,
             help: "Blobs and manifests that left the store, by reason.",
             labels: vec![("reason", reason.label().to_owned())],
-            value: self.removals[reason as usize].load(Ordering::Relaxed),
+            value: self.removed(reason),
         }));
         samples.extend(DiskTrouble::ALL.into_iter().map(|kind| Sample {
             name: "transship_store_trouble",

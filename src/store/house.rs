@@ -10,10 +10,10 @@ use super::journal::{Change, Journal};
 use super::layout::Kind;
 use super::lease::{Lease, Standing};
 use super::publish::Publish;
-use super::{Store, about};
+use super::{Store, about, import, quarantine};
 use crate::digest::Digest;
 use crate::limits::{DISK_TRIAL_BYTES, JOURNAL_BATCH};
-use crate::metrics::DiskTrouble;
+use crate::metrics::{DiskTrouble, Removal};
 
 /// Between two ticks.
 const TICK: Duration = Duration::from_millis(100);
@@ -36,6 +36,7 @@ pub struct House {
     lease: Lease,
     /// The journal could not be written: it is left alone until then.
     journal_rests: Option<Instant>,
+    quarantined: quarantine::Watch,
     look: Due,
     flush: Due,
     expire: Option<Due>,
@@ -72,6 +73,7 @@ impl House {
             journal,
             lease,
             journal_rests: None,
+            quarantined: quarantine::Watch::default(),
             look: Due::every(LOOK_EVERY),
             flush: Due::every(FLUSH_EVERY),
             expire,
@@ -86,6 +88,7 @@ impl House {
         if self.look.is_now(now) {
             self.hold_lease(now);
             self.store.look_at_pins();
+            self.look_around();
             self.keep_room(now);
         }
         if self.store.wants_room.swap(false, Ordering::AcqRel) {
@@ -150,6 +153,24 @@ impl House {
             self.journal.doubt();
         } else if was_holder && !is_holder {
             tracing::info!("another process keeps house in the storage directory");
+        }
+    }
+
+    /// Notices what other commands have done to the directory: files imported, damaged ones taken away.
+    fn look_around(&mut self) {
+        let root = self.store.layout.root();
+        if import::is_marked(root) {
+            self.store.wants_scan.store(true, Ordering::Release);
+        }
+        for digest in self.quarantined.look(root) {
+            for kind in Kind::ALL {
+                let entry = self.store.inventory.lookup(kind, &digest);
+                if let Some(entry) = entry
+                    && self.store.is_absent(&entry).is_ok_and(|is| is)
+                {
+                    self.store.forget(&entry, Removal::Damaged);
+                }
+            }
         }
     }
 
@@ -253,7 +274,7 @@ impl Store {
             .look(|digest| self.manifest(digest).ok().flatten());
         let mark = |digests: Vec<Digest>, is_pinned| {
             for digest in digests {
-                for kind in [Kind::Blob, Kind::Manifest] {
+                for kind in Kind::ALL {
                     if let Some(entry) = self.inventory.lookup(kind, &digest) {
                         entry.set_pinned(is_pinned);
                     }

@@ -9,13 +9,27 @@ use std::time::SystemTime;
 use crate::digest::{Algorithm, Digest};
 
 /// Which tree a digest is looked for in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// A layer, a configuration: any bytes.
     Blob,
+    /// A manifest or an index, kept with its media type.
     Manifest,
 }
 
 impl Kind {
+    /// Both, in the order in which the store is walked.
+    pub(super) const ALL: [Self; 2] = [Self::Blob, Self::Manifest];
+
+    /// Returns the word for messages.
+    #[must_use]
+    pub const fn noun(self) -> &'static str {
+        match self {
+            Self::Blob => "blob",
+            Self::Manifest => "manifest",
+        }
+    }
+
     const fn folder(self) -> &'static str {
         match self {
             Self::Blob => "blobs",
@@ -47,7 +61,12 @@ impl Layout {
         self.root.join("links")
     }
 
-    fn tree(&self, kind: Kind, algorithm: Algorithm) -> PathBuf {
+    /// Returns where damaged files are put: see `quarantine`.
+    pub(super) fn quarantine(&self) -> PathBuf {
+        self.root.join("quarantine")
+    }
+
+    pub(super) fn tree(&self, kind: Kind, algorithm: Algorithm) -> PathBuf {
         self.root.join(kind.folder()).join(algorithm.name())
     }
 

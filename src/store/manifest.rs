@@ -107,7 +107,7 @@ fn is_proved(digest: &Digest, manifest: &Manifest) -> bool {
     Digest::of(digest.algorithm(), &manifest.bytes) == *digest
 }
 
-fn decode(content: &[u8]) -> Option<Manifest> {
+pub(super) fn decode(content: &[u8]) -> Option<Manifest> {
     let end = memchr::memchr(b'\n', content)?;
     let media_type = std::str::from_utf8(&content[..end]).ok()?;
     let is_clean = media_type.bytes().all(|byte| byte.is_ascii_graphic());

@@ -31,9 +31,13 @@
 //!   is closed.
 //! - A disk that fails is never a reason to fail a pull: whoever fills is told, and goes on without it.
 
+mod check;
 mod checkpoint;
+mod crew;
 mod entry;
+mod gentle;
 mod house;
+pub mod import;
 mod index;
 mod inventory;
 mod journal;
@@ -46,10 +50,14 @@ mod partial;
 mod pins;
 pub mod policy;
 mod publish;
+mod quarantine;
 mod room;
 mod scan;
+pub mod scrub;
 mod trouble;
 mod upkeep;
+pub mod verify;
+mod walk;
 
 use std::fs::{File, Metadata};
 use std::io;
@@ -60,12 +68,15 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::{Mutex, RwLock};
 
+pub use check::{Checked, Finding};
 pub use entry::{Entry, Reading};
 pub use house::House;
+pub use layout::Kind;
 pub use manifest::Manifest;
 pub use options::{Amount, Durability, Options};
 pub use partial::Partial;
 pub use pins::{Reference, ReferenceError, pin, pins, unpin};
+pub use quarantine::Fate;
 
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::metrics::{DiskTrouble, Removal, StoreNumbers};
@@ -73,7 +84,7 @@ use checkpoint::Checkpoint;
 use entry::seconds;
 use inventory::Inventory;
 use journal::{Journal, Verdict};
-use layout::{Kind, Layout};
+use layout::Layout;
 use lease::Lease;
 use links::Links;
 use manifest::{Loaded, Manifests};
@@ -159,7 +170,7 @@ impl Store {
         let inventory = Inventory::new(room, Arc::clone(&numbers));
         let (journal, verdict) =
             Journal::open(layout.journal(), |change| inventory.replay(change))?;
-        let is_whole = verdict == Verdict::Clean;
+        let is_whole = verdict == Verdict::Clean && !import::is_marked(root);
         let links = Links::open(layout.links(), |digest| {
             [Kind::Blob, Kind::Manifest].into_iter().any(|kind| {
                 let is_known = inventory.lookup(kind, digest).is_some();

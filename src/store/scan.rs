@@ -9,9 +9,9 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::Store;
 use super::entry::Entry;
 use super::layout::Kind;
+use super::{Store, import};
 use crate::digest::{Algorithm, Digest};
 use crate::metrics::Removal;
 
@@ -46,8 +46,10 @@ impl Store {
     /// # Errors
     /// The disk's; what was found before stays found.
     pub fn scan(&self) -> io::Result<Scanned> {
+        // Before it looks: what is imported from now on marks the directory anew.
+        import::forget_mark(self.layout.root())?;
         let mut scanned = Scanned::default();
-        for kind in [Kind::Blob, Kind::Manifest] {
+        for kind in Kind::ALL {
             for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
                 for folder in 0..=u8::MAX {
                     self.scan_folder(kind, algorithm, folder, &mut scanned)?;
@@ -107,7 +109,7 @@ impl Store {
         Ok(true)
     }
 
-    fn is_absent(&self, entry: &Arc<Entry>) -> io::Result<bool> {
+    pub(super) fn is_absent(&self, entry: &Arc<Entry>) -> io::Result<bool> {
         match std::fs::metadata(self.layout.path(entry.kind(), &entry.digest())) {
             Ok(_) => Ok(false),
             Err(error) if super::is_vanished(&error) => Ok(true),

@@ -9,6 +9,7 @@ use super::checkpoint::Failed;
 use super::entry::{Entry, seconds};
 use super::layout::Kind;
 use super::partial::Partial;
+use super::quarantine;
 use super::room::{Asked, Reservation};
 use super::{Durability, Store};
 use crate::digest::Digest;
@@ -173,7 +174,18 @@ impl Store {
     pub(super) fn condemn(&self, entry: &Arc<Entry>, why: &str) {
         let digest = entry.digest();
         tracing::warn!(%digest, size_bytes = entry.size_bytes, why, "a stored file is damaged: it is fetched anew when it is next asked for");
-        self.delete(entry, Removal::Damaged);
+        self.forget(entry, Removal::Damaged);
+        match quarantine::put(&self.layout, entry.kind(), &digest) {
+            Ok(_) => self.count_quarantined(),
+            Err(error) => {
+                tracing::warn!(%digest, %error, "a damaged file could neither be moved nor deleted");
+            }
+        }
+    }
+
+    pub(super) fn count_quarantined(&self) {
+        let numbers = self.inventory.numbers();
+        numbers.quarantined.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Takes a blob that the disk could not read out of the store; it is fetched anew when it is next asked

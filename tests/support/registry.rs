@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -13,7 +14,7 @@ pub struct DockerRegistry {
     /// `127.0.0.1:PORT`.
     pub host: String,
     pub process: Process,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 impl DockerRegistry {
@@ -48,16 +49,18 @@ impl DockerRegistry {
             let process = Process::start("docker-registry", command.arg("serve").arg(&path));
             match process.line(|line| line.contains("listening on")) {
                 Ok(_) => {
-                    return Self {
-                        host,
-                        process,
-                        _dir: dir,
-                    };
+                    return Self { host, process, dir };
                 }
                 Err(log) => failed = log,
             }
         }
         panic!("docker-registry does not start:\n{failed}");
+    }
+
+    /// Its root directory.
+    #[allow(dead_code, reason = "the benches import nothing")]
+    pub fn storage(&self) -> PathBuf {
+        self.dir.path().join("registry")
     }
 
     pub fn url(&self) -> String {

@@ -1,3 +1,5 @@
+mod model;
+
 use std::ops::Deref;
 use std::os::unix::fs::FileExt;
 
