@@ -19,6 +19,16 @@ needed=(
     curl:curl
     strace:strace
     taskset:util-linux
+    mount:mount
+    mkfs.ext4:e2fsprogs
+    mkfs.xfs:xfsprogs
+    faketime:faketime
+    fusermount3:fuse3
+    bindfs:bindfs
+    glusterfs:glusterfs-client
+    glusterfsd:glusterfs-server
+    prlimit:util-linux
+    findmnt:util-linux
     systemd-analyze:systemd
 )
 

@@ -36,6 +36,12 @@ impl Client {
         Self::over(TcpStream::connect(addr).unwrap_or_else(|e| panic!("connect {addr}: {e}")))
     }
 
+    /// Connects, or says why not.
+    #[allow(dead_code, reason = "what the benches load is there")]
+    pub fn try_connect(addr: SocketAddr) -> io::Result<Self> {
+        TcpStream::connect(addr).map(Self::over)
+    }
+
     /// Connects from this loopback address: another host, as far as anyone can tell.
     #[allow(dead_code, reason = "the benches have one host")]
     pub fn connect_from(host: &str, addr: SocketAddr) -> Self {

@@ -2,6 +2,8 @@
 
 pub mod blob;
 pub mod client;
+pub mod disk;
+pub mod fault_fs;
 pub mod image;
 pub mod metrics;
 pub mod origin;
@@ -9,16 +11,21 @@ pub mod process;
 pub mod pull;
 pub mod registry;
 pub mod relay;
+pub mod shared_fs;
+pub mod shelf;
 pub mod signer;
 pub mod token_server;
 pub mod transship;
 
 pub use blob::{Blob, assert_same};
 pub use client::{Client, Reply};
+pub use disk::{Cut, LoopDisk};
+pub use fault_fs::{Fault, FaultFs, Op};
 pub use origin::{Gate, Origin, Plan, Tls};
 pub use process::{PATIENCE, until};
 pub use registry::DockerRegistry;
 pub use relay::Relay;
+pub use shelf::Shelf;
 pub use signer::Signer;
 pub use transship::Transship;
 

@@ -72,6 +72,12 @@ impl Options {
     }
 
     pub fn start(self) -> Transship {
+        let started = self.try_start();
+        started.unwrap_or_else(|log| panic!("transship is not ready:\n{log}"))
+    }
+
+    /// Starts it, or returns what it said when it would not.
+    pub fn try_start(self) -> Result<Transship, String> {
         let dir = TempDir::new().unwrap();
         let storage = self.storage.unwrap_or_else(|| dir.path().join("storage"));
         fs::create_dir_all(&storage).unwrap();
@@ -102,12 +108,10 @@ impl Options {
             .env_remove("LISTEN_FDS")
             .envs(self.env);
         let process = Process::start("transship", &mut command);
-        let ready = process
-            .line(|line| {
-                let line = plain(line);
-                line.contains("ready") && line.contains("listen=")
-            })
-            .unwrap_or_else(|log| panic!("transship is not ready:\n{log}"));
+        let ready = process.line(|line| {
+            let line = plain(line);
+            line.contains("ready") && line.contains("listen=")
+        })?;
         let ready = plain(&ready);
         let addr_of = |name| {
             let value = field(&ready, name);
@@ -117,14 +121,14 @@ impl Options {
                 .parse()
                 .unwrap_or_else(|error| panic!("{name}{value}: {error} in {ready:?}"))
         };
-        Transship {
+        Ok(Transship {
             addr: addr_of("listen="),
             admin: addr_of("admin="),
             runtime: field(&ready, "runtime=").to_owned(),
             storage,
             process,
             dir,
-        }
+        })
     }
 }
 

@@ -38,7 +38,7 @@ impl Gate {
         changed.notify_all();
     }
 
-    pub(super) fn wait(&self) {
+    pub(in crate::support) fn wait(&self) {
         let (state, changed) = &*self.shared;
         let mut state = state.lock().unwrap();
         state.waiting = true;
