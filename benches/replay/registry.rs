@@ -48,7 +48,7 @@ impl Random {
         (self.next() >> 11) as f64 / (1u64 << 53) as f64
     }
 
-    fn below(&mut self, end: usize) -> usize {
+    pub fn below(&mut self, end: usize) -> usize {
         (self.next() % end as u64) as usize
     }
 
@@ -62,13 +62,13 @@ impl Random {
         median * (sigma * normal).exp()
     }
 
-    fn layer_bytes(&mut self) -> u64 {
+    pub fn layer_bytes(&mut self) -> u64 {
         // ln(63 / 4) is 1.2816 sigma.
         (self.log_normal(4e6, 2.151) as u64).clamp(100, 20 << 30)
     }
 
     /// A manifest or a config.
-    fn document_bytes(&mut self) -> u64 {
+    pub fn document_bytes(&mut self) -> u64 {
         (self.log_normal(3000.0, 0.6) as u64).clamp(500, 20_000)
     }
 }
