@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::Scale;
 use crate::clients::{Seen, Times, ask_while};
-use crate::proc::{child, cores, futex_waits, load, memory_bytes, scheduled};
+use crate::proc::{child, futex_waits, load, memory_bytes, scheduled, threads};
 use crate::support::process::{cpu_seconds, until};
 use crate::support::transship::Options;
 use crate::support::{Blob, Origin, Transship};
@@ -19,6 +19,8 @@ use crate::tree::{STALE_EVERY, Tree};
 const REAL_BYTES: usize = 1024;
 /// Open files that the program may have: an eighth are blobs that a core keeps open, fewer than can be pulled.
 const OPEN_FILES: &str = "--nofile=512:512";
+/// How the names of the threads that are cores begin.
+const CORES: &str = "core-";
 /// A walk over everything each second.
 const TTL: &str = "4s";
 /// Bytes of an entry in the index on disk.
@@ -35,13 +37,6 @@ pub struct Bench<'a> {
     tree: &'a Tree,
     origin: Origin,
     blobs: Vec<Blob>,
-}
-
-/// What a run of upkeep starts with.
-struct Upkeep {
-    bytes_max: u64,
-    /// A tenth of the store has to go.
-    evicts: bool,
 }
 
 impl<'a> Bench<'a> {
@@ -64,6 +59,8 @@ impl<'a> Bench<'a> {
             load()
         );
         let empty_bytes = self.empty();
+        title("a store of a few blobs, traced");
+        self.traced(self.plenty(), |_| thread::sleep(self.seconds()));
         let begun = Instant::now();
         let bytes = self.tree.fill(self.scale.files);
         fs::remove_file(self.tree.storage().join("index")).unwrap();
@@ -77,12 +74,19 @@ impl<'a> Bench<'a> {
         self.with_index(empty_bytes);
         self.after_a_kill();
         let bytes = self.upkeep(bytes);
-        self.upkeep_traced(bytes);
+        title("the same again, traced");
+        self.traced(self.upkeeping(bytes), |transship| {
+            self.upkeep_is_done(transship, bytes);
+        });
+    }
+
+    /// How long something is watched at least.
+    fn seconds(&self) -> Duration {
+        Duration::from_secs(self.scale.seconds)
     }
 
     fn options(&self, store: &str, ttl: &str) -> Options {
         let upstream = self.origin.url();
-        let cores = thread::available_parallelism().unwrap().get();
         // No scrub: it would find every sparse file damaged.
         let config = format!(
             "version: 0.1\n\
@@ -91,7 +95,7 @@ impl<'a> Bench<'a> {
              middleware: {{registry: [{{name: downstream, options: {{{ttl}upstreams: ['{upstream}']}}}}]}}\n\
              transship: {{access: {{public: true}}, store: {{scrub: 0s, {store}}}}}\n"
         );
-        let options = Transship::options().config(config).cores(cores);
+        let options = Transship::options().config(config).cores(processors());
         options
             .storage(&self.tree.storage())
             .under(&["prlimit", OPEN_FILES])
@@ -111,9 +115,8 @@ impl<'a> Bench<'a> {
         let blobs = self.blobs.len();
         transship.until_metric("transship_fills_total", &committed, blobs as u64);
         let pid = transship.process.id();
-        let seconds = Duration::from_secs(self.scale.seconds);
         title("a store of a few blobs");
-        self.watch(&transship, pid, || thread::sleep(seconds));
+        self.watch(&transship, pid, || thread::sleep(self.seconds()));
         let bytes = memory_bytes(pid, "VmRSS");
         line("memory (VmRSS)", bytes as f64 / MIB, "MiB", None);
         transship.stop();
@@ -124,17 +127,15 @@ impl<'a> Bench<'a> {
     fn without_index(&self, empty_bytes: u64) {
         title("start without an index");
         let asked = self.origin.seen().len();
-        let begun = Instant::now();
-        let transship = self.plenty().start();
+        let (transship, begun) = self.ready();
         let pid = transship.process.id();
-        self.wanted("ready", begun.elapsed().as_secs_f64(), "s", 2.0);
         let mut scanned = Duration::ZERO;
         let seen = ask_while(transship.addr, &self.blobs, || {
             until_scanned(&transship);
             scanned = begun.elapsed();
         });
         self.wanted("everything scanned", scanned.as_secs_f64(), "s", 30.0);
-        line("CPU until then", cpu_seconds(pid), "s", None);
+        show_scanner(pid);
         show(&seen);
         let misses = seen.open.misses + seen.opened.misses;
         let asked = self.origin.seen().len() - asked;
@@ -155,13 +156,21 @@ impl<'a> Bench<'a> {
         );
     }
 
-    fn with_index(&self, empty_bytes: u64) {
-        title("start from the index");
+    /// Starts the program on what is stored; returns since when it runs, too.
+    fn ready(&self) -> (Transship, Instant) {
         let begun = Instant::now();
         let transship = self.plenty().start();
         self.wanted("ready", begun.elapsed().as_secs_f64(), "s", 2.0);
+        // The first thread gets it ready, and waits from then on.
         let pid = transship.process.id();
-        line("CPU until then", cpu_seconds(pid), "s", None);
+        show_scheduled("  its thread", pid, &[pid]);
+        (transship, begun)
+    }
+
+    fn with_index(&self, empty_bytes: u64) {
+        title("start from the index");
+        let (transship, _) = self.ready();
+        let pid = transship.process.id();
         ask_while(transship.addr, &self.blobs, || {
             thread::sleep(Duration::from_secs(2));
         });
@@ -171,9 +180,7 @@ impl<'a> Bench<'a> {
 
     fn after_a_kill(&self) {
         title("start after SIGKILL");
-        let begun = Instant::now();
-        let transship = self.plenty().start();
-        self.wanted("ready", begun.elapsed().as_secs_f64(), "s", 2.0);
+        let (transship, begun) = self.ready();
         until_scanned(&transship);
         self.wanted(
             "everything compared",
@@ -181,12 +188,7 @@ impl<'a> Bench<'a> {
             "s",
             30.0,
         );
-        line(
-            "CPU until then",
-            cpu_seconds(transship.process.id()),
-            "s",
-            None,
-        );
+        show_scanner(transship.process.id());
         transship.stop();
     }
 
@@ -198,8 +200,7 @@ impl<'a> Bench<'a> {
         let begun = Instant::now();
         self.watch(&transship, pid, || {
             self.upkeep_is_done(&transship, bytes);
-            let left = Duration::from_secs(self.scale.seconds);
-            thread::sleep(left.saturating_sub(begun.elapsed()));
+            thread::sleep(self.seconds().saturating_sub(begun.elapsed()));
         });
         let stored = transship.metrics().sum("transship_store_bytes", &[]);
         transship.stop();
@@ -208,7 +209,10 @@ impl<'a> Bench<'a> {
 
     fn upkeeping(&self, bytes: u64) -> Options {
         // Above the high watermark of 95 %, down to the low one of 90 %.
-        self.options(&format!("bytes_max: {bytes}"), &format!("blobttl: {TTL}, "))
+        self.options(
+            &format!("bytes_max: {}KiB", bytes / 1024),
+            &format!("blobttl: {TTL}, "),
+        )
     }
 
     fn upkeep_is_done(&self, transship: &Transship, bytes: u64) {
@@ -217,14 +221,6 @@ impl<'a> Bench<'a> {
             transship.metrics().sum("transship_store_bytes", &[]) <= bytes / 100 * 91
         });
         line("  evicted within", begun.elapsed().as_secs_f64(), "s", None);
-        let evicted = |reason| {
-            let labels = [("reason", reason)];
-            transship
-                .metrics()
-                .sum("transship_store_evictions_total", &labels)
-        };
-        line("  evicted for room", evicted("room") as f64, "blobs", None);
-        line("  expired", evicted("ttl") as f64, "blobs", None);
         fs::remove_file(self.tree.storage().join("index")).unwrap();
         let begun = Instant::now();
         self.until_noted();
@@ -234,30 +230,41 @@ impl<'a> Bench<'a> {
             "s",
             None,
         );
+        let evicted = |reason| {
+            let labels = [("reason", reason)];
+            transship
+                .metrics()
+                .sum("transship_store_evictions_total", &labels)
+        };
+        line("  evicted for room", evicted("room") as f64, "blobs", None);
+        line("  expired", evicted("ttl") as f64, "blobs", None);
     }
 
-    /// The same under strace, which tells how long each core waited for a lock.
-    fn upkeep_traced(&self, bytes: u64) {
-        title("the same again, traced");
+    /// Runs it under strace, which tells how long each core waited for a lock: of the store or any other.
+    fn traced(&self, options: Options, work: impl FnOnce(&Transship)) {
         let prefix = self.tree.beside("trace");
         let output = prefix.to_str().unwrap();
         let mut strace = vec!["strace", "-ff", "--seccomp-bpf", "-qq", "-T"];
         strace.extend(["-e", "trace=futex", "-o", output, "prlimit", OPEN_FILES]);
-        let mut transship = self.upkeeping(bytes).under(&strace).start();
+        let mut transship = options.under(&strace).start();
         let pid = child(transship.process.id());
-        let threads = cores(pid);
-        self.watch(&transship, pid, || self.upkeep_is_done(&transship, bytes));
+        // A thread names itself, which takes its time here.
+        until("the cores have their names", || {
+            threads(pid, CORES).len() >= processors()
+        });
+        let cores = threads(pid, CORES);
+        self.watch(&transship, pid, || work(&transship));
         // The tracer would only let go of it.
         kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::TERM).unwrap();
         transship.process.exit();
-        let waits = futex_waits(&prefix, &threads);
+        let waits = futex_waits(&prefix, &cores);
         line("waits of a core for a lock", waits.count as f64, "", None);
         self.wanted("the longest of them", waits.longest_ms, "ms", 5.0);
     }
 
     /// Shows what clients see and how the cores run while `work` goes on.
     fn watch(&self, transship: &Transship, pid: u32, work: impl FnOnce()) {
-        let threads = cores(pid);
+        let threads = threads(pid, CORES);
         let (before, begun) = (scheduled(pid, &threads), Instant::now());
         let seen = ask_while(transship.addr, &self.blobs, work);
         let (after, seconds) = (scheduled(pid, &threads), begun.elapsed().as_secs_f64());
@@ -304,6 +311,10 @@ impl<'a> Bench<'a> {
     }
 }
 
+fn processors() -> usize {
+    thread::available_parallelism().unwrap().get()
+}
+
 const MIB: f64 = (1u64 << 20) as f64;
 
 fn until_scanned(transship: &Transship) {
@@ -311,6 +322,23 @@ fn until_scanned(transship: &Transship) {
         .process
         .line(|line| line.contains("directory was scanned"));
     line.unwrap_or_else(|log| panic!("no scan in\n{log}"));
+}
+
+/// Shows what the scan has cost: whether it was slow, or others had the processors.
+fn show_scanner(pid: u32) {
+    show_scheduled("  its thread", pid, &threads(pid, "scan"));
+    line("CPU of all until then", cpu_seconds(pid), "s", None);
+}
+
+fn show_scheduled(name: &str, pid: u32, threads: &[u32]) {
+    let scheduled = scheduled(pid, threads);
+    line(&format!("{name} ran"), scheduled.ran, "s", None);
+    line(
+        &format!("{name} waited for a processor"),
+        scheduled.waited,
+        "s",
+        None,
+    );
 }
 
 fn title(text: &str) {

@@ -13,12 +13,12 @@ pub fn memory_bytes(pid: u32, name: &str) -> u64 {
     kib.parse::<u64>().unwrap() * 1024
 }
 
-/// Returns the threads of a process that are cores.
-pub fn cores(pid: u32) -> Vec<u32> {
+/// Returns the threads of a process whose names begin so.
+pub fn threads(pid: u32, prefix: &str) -> Vec<u32> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
     let tasks = tasks.filter(|task| {
         let name = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
-        name.starts_with("core-")
+        name.starts_with(prefix)
     });
     let name = |task: fs::DirEntry| task.file_name().to_str().unwrap().parse().unwrap();
     tasks.map(name).collect()
@@ -54,7 +54,9 @@ pub fn child(parent: u32) -> u32 {
         let Some((_, rest)) = stat.rsplit_once(") ") else {
             continue;
         };
-        let id = item.file_name().to_str().unwrap().parse::<u32>().unwrap();
+        let Ok(id) = item.file_name().to_string_lossy().parse::<u32>() else {
+            continue;
+        };
         let above = rest.split(' ').nth(1).unwrap().parse::<u32>().unwrap();
         parents.insert(above, id);
     }
