@@ -240,7 +240,8 @@ impl<'a> Bench<'a> {
         line("  expired", evicted("ttl") as f64, "blobs", None);
     }
 
-    /// Runs it under strace, which tells how long each core waited for a lock: of the store or any other.
+    /// Runs it under strace, which tells how long each core waited for a lock: of the store or any other. The
+    /// tracer's own time is in it, so the figure is for comparing with that of a few blobs.
     fn traced(&self, options: Options, work: impl FnOnce(&Transship)) {
         let prefix = self.tree.beside("trace");
         let output = prefix.to_str().unwrap();
@@ -259,7 +260,7 @@ impl<'a> Bench<'a> {
         transship.process.exit();
         let waits = futex_waits(&prefix, &cores);
         line("waits of a core for a lock", waits.count as f64, "", None);
-        self.wanted("the longest of them", waits.longest_ms, "ms", 5.0);
+        line("the longest of them", waits.longest_ms, "ms", None);
     }
 
     /// Shows what clients see and how the cores run while `work` goes on.
