@@ -59,18 +59,15 @@ fn many_pulls_at_once_stay_within_the_room() {
     let origin = Origin::start();
     let shelf = Shelf::stock(&origin, 3, (0..48).map(|number| MIB + 1000 * number));
     let transship = with_store(&origin, "bytes_max: 8MiB").start();
-    let done = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let watch = scope.spawn(|| {
-            while !done.load(std::sync::atomic::Ordering::SeqCst) {
-                assert_within(&transship, ROOM);
+        let pulls = scope.spawn(|| {
+            for _ in 0..3 {
+                super::pull_all_at_once(&transship, &shelf);
             }
         });
-        for _ in 0..3 {
-            super::pull_all_at_once(&transship, &shelf);
+        while !pulls.is_finished() {
+            assert_within(&transship, ROOM);
         }
-        done.store(true, std::sync::atomic::Ordering::SeqCst);
-        watch.join().unwrap();
     });
     assert_settled(&transship, &transship.storage);
 }
