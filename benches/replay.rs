@@ -53,7 +53,8 @@ const PUBLISHED: Tuning = Tuning {
 };
 
 /// What is compared: a name, and how it is made for a trace and a room.
-type Peer = (String, Box<dyn Fn(&Trace, u64) -> Box<dyn Cache>>);
+type Peer = (String, Make);
+type Make = Box<dyn Fn(&Trace, u64) -> Box<dyn Cache>>;
 
 /// What the command line says.
 struct Options {
@@ -149,7 +150,7 @@ fn synthetic(measures: bool, seed: u64) -> Vec<Trace> {
 
 fn peers() -> Vec<Peer> {
     let mut peers: Vec<Peer> = Vec::new();
-    let mut add = |name: &str, make: Box<dyn Fn(&Trace, u64) -> Box<dyn Cache>>| {
+    let mut add = |name: &str, make: Make| {
         peers.push((name.to_owned(), make));
     };
     for (name, kind) in [

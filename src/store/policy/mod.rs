@@ -39,41 +39,16 @@
 
 mod ghosts;
 mod queue;
+mod resident;
 
 use ghosts::Ghosts;
 use queue::{CHUNK, Queue};
+pub use resident::{Resident, Standing, USES_MAX};
 
-/// Uses that a resident can have gathered: more say nothing more.
-pub const USES_MAX: u8 = 3;
 /// Residents that each arrival pays to have swept: a turn of the broom ends while a quarter of the queue arrives.
 const SWEPT_PER_ARRIVAL: usize = 4;
 /// After this many pinned ones in a row, main rests and small gives the victim, if it has one.
 const KEPT_IN_A_ROW_MAX: usize = 256;
-
-/// One thing that is kept, as the policy sees it. Others note uses meanwhile.
-pub trait Resident: Clone {
-    /// Returns 64 uniform bits that stand for it; the first of a digest are.
-    fn fingerprint(&self) -> u64;
-    /// Returns what it takes of the room. It never changes.
-    fn size_bytes(&self) -> u64;
-    /// Returns its uses since they were last set, at most [`USES_MAX`].
-    fn uses(&self) -> u8;
-    /// Sets its uses. A use that is noted at the same moment may be lost.
-    fn set_uses(&self, uses: u8);
-    /// Says whether it may be evicted.
-    fn standing(&self) -> Standing;
-}
-
-/// Whether a resident may be evicted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// It may go.
-    Evictable,
-    /// It is pinned: never a victim.
-    Kept,
-    /// It was removed elsewhere, for good: the queue only has to forget it.
-    Gone,
-}
 
 /// A queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -377,5 +352,7 @@ impl<R: Resident> Policy<R> {
     }
 }
 
+#[cfg(test)]
+mod oracle;
 #[cfg(test)]
 mod tests;
