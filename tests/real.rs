@@ -17,6 +17,7 @@
 
 mod access;
 mod chains;
+mod disk;
 mod e2e;
 mod fault;
 mod herd;

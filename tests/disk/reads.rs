@@ -1,0 +1,117 @@
+//! A stored blob that cannot be read: a miss before the first byte, an abort after it.
+//!
+//! The faults are strace's, in the calls that touch this one file.
+
+use std::path::PathBuf;
+
+use super::SIZE;
+use crate::support::{Blob, Rig, Transship, assert_same};
+
+/// A blob that was stored by another process, and a transship whose calls for its file go by `inject`.
+fn stored(size: usize, inject: &[&str]) -> (Rig, Blob) {
+    let first = Rig::start();
+    let blob = first.hit(1, size);
+    let Rig { transship, origin } = first;
+    let stopped = transship.stop();
+    let path = path(&stopped.storage, &blob);
+    let mut under = vec!["strace", "-f", "-o", "/dev/null", "-P", &path];
+    inject
+        .iter()
+        .for_each(|inject| under.extend(["-e", inject]));
+    let options = Transship::options().upstream(origin.url());
+    // One core, so that there is one table of open blobs.
+    let options = options.storage(&stopped.storage).cores(1).under(&under);
+    let transship = options.start();
+    // The folder goes when it is not needed any more: it is the second process's now.
+    std::mem::forget(stopped);
+    (Rig { transship, origin }, blob)
+}
+
+fn path(storage: &std::path::Path, blob: &Blob) -> String {
+    let (_, hex) = blob.digest.split_once(':').unwrap();
+    let path: PathBuf = storage.join("blobs/sha256").join(&hex[..2]).join(hex);
+    path.to_string_lossy().into_owned()
+}
+
+/// Checks that the blob is fetched anew, whole, and a hit from then on.
+#[track_caller]
+fn expect_miss_then_hit(rig: &Rig, blob: &Blob) {
+    assert_eq!(rig.expect_blob(blob).cache(), "fwd=uri-miss");
+    rig.expect_committed(1);
+    assert_eq!(rig.expect_blob(blob).cache(), "hit");
+    assert_eq!(rig.origin.count("GET", &blob.path()), 2);
+}
+
+#[test]
+fn a_file_that_cannot_be_opened_is_a_miss() {
+    // A bad sector under an inode would make the blob unavailable until somebody deletes it by hand.
+    let (rig, blob) = stored(SIZE, &["inject=openat:error=EIO:when=1"]);
+    expect_miss_then_hit(&rig, &blob);
+}
+
+#[test]
+fn a_file_whose_first_byte_cannot_be_read_is_a_miss() {
+    // Large or small: the client would get a head and then nothing.
+    for size in [SIZE, 5000] {
+        let (rig, blob) = stored(size, &["inject=pread64:error=EIO:when=1"]);
+        expect_miss_then_hit(&rig, &blob);
+    }
+}
+
+#[test]
+fn a_file_whose_first_slice_cannot_be_read_is_a_miss() {
+    // The head would be out, and the client's pull end short for a blob that the origin has.
+    let (rig, blob) = stored(SIZE, &["inject=preadv2:error=EIO:when=1"]);
+    expect_miss_then_hit(&rig, &blob);
+    let cold = [
+        "inject=preadv2:error=EAGAIN:when=1",
+        // The first one is the look at the first byte.
+        "inject=pread64:error=EIO:when=2",
+    ];
+    let (rig, blob) = stored(SIZE, &cold);
+    expect_miss_then_hit(&rig, &blob);
+}
+
+#[test]
+fn a_blob_that_a_core_has_open_and_cannot_read_any_more_is_a_miss() {
+    // What was read well a while ago says nothing of the disk now.
+    let (rig, blob) = stored(SIZE, &["inject=preadv2:error=EIO:when=2+"]);
+    let range = [("Range", "bytes=0-9")];
+    let mut client = rig.transship.client();
+    let reply = client.call("GET", &blob.path(), &range);
+    assert_eq!((reply.status(), reply.cache().as_str()), (206, "hit"));
+    let reply = client.call("GET", &blob.path(), &[]);
+    assert_eq!(reply.cache(), "fwd=uri-miss");
+    assert!(reply.whole);
+    assert_same(&reply.body, &blob.bytes);
+}
+
+#[test]
+fn a_file_that_fails_in_mid_body_ends_the_response_and_is_fetched_anew() {
+    // Every pull of it would end short until somebody looks.
+    for fault in ["error=EIO", "retval=0"] {
+        let inject = format!("inject=sendfile:{fault}:when=2");
+        let (rig, blob) = stored(SIZE, &[&inject]);
+        let reply = rig.transship.get(&blob.path());
+        assert!(!reply.whole && reply.body.len() < SIZE);
+        expect_miss_then_hit(&rig, &blob);
+    }
+}
+
+#[test]
+fn a_client_that_hangs_up_costs_no_blob() {
+    // Any client could empty the cache by leaving early.
+    let (rig, blob) = stored(SIZE, &["inject=sendfile:error=ECONNRESET:when=2"]);
+    let reply = rig.transship.get(&blob.path());
+    assert!(!reply.whole);
+    assert_eq!(rig.expect_blob(&blob).cache(), "hit");
+    assert_eq!(rig.origin.count("GET", &blob.path()), 1);
+}
+
+#[test]
+fn a_shortage_of_descriptors_costs_no_blob() {
+    // A busy moment would empty the cache.
+    let (rig, blob) = stored(SIZE, &["inject=openat:error=EMFILE:when=1"]);
+    assert_eq!(rig.expect_blob(&blob).cache(), "hit");
+    assert_eq!(rig.origin.count("GET", &blob.path()), 1);
+}
