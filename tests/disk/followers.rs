@@ -1,9 +1,12 @@
 //! Several clients of one blob that the disk does not take.
 
+use std::process::Command;
+
 use super::{
     FILE_BYTES_MAX, SIZE, ask, cramped, expect_gone, expect_passed, expect_rest, memory_bytes,
 };
-use crate::support::{Gate, Plan, Rig, assert_same, until};
+use crate::support::process::run;
+use crate::support::{Gate, Plan, Rig, Tls, assert_same, until};
 
 /// More than socket buffers and a window take together.
 const LARGE: usize = 48 << 20;
@@ -106,6 +109,62 @@ fn a_transfer_that_nobody_wants_and_the_disk_does_not_take_ends() {
         rig.transship.metrics().sum("transship_fills", &[]) == 0
     });
     gate.open();
+    expect_passed(&rig, 1);
+    expect_gone(&rig, &blob);
+}
+
+#[test]
+fn a_client_that_takes_nothing_holds_the_others_up_for_its_send_timeout_alone() {
+    // One that hangs would hang every pull of the blob.
+    let config = "version: 0.1\ntransship: {server: {send_timeout: 2s}}\n";
+    let rig = Rig::with(cramped().config(config));
+    let blob = rig.origin.make(9, LARGE);
+    let mut hanging = ask(&rig, &blob);
+    let mut client = ask(&rig, &blob);
+    expect_rest(&mut client, &blob, 0);
+    let given_up = [("kind", "send")];
+    let metrics = rig.transship.metrics();
+    assert_eq!(
+        metrics.sum("transship_deadlines_passed_total", &given_up),
+        1
+    );
+    let head = crate::support::client::Head {
+        status: 200,
+        fields: vec![("Content-Length".to_owned(), LARGE.to_string())],
+    };
+    assert!(!hanging.body("GET", &head, |_| ()));
+    expect_passed(&rig, 1);
+    expect_gone(&rig, &blob);
+}
+
+#[test]
+fn tls_clients_get_what_the_disk_does_not_take() {
+    // Their bytes are read and encrypted, not sent by the kernel from the file.
+    let (dir, tls) = (tempfile::TempDir::new().unwrap(), Tls::new());
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let certificate = file("cert.pem", &tls.certificate);
+    let key = file("key.pem", &tls.key);
+    let config =
+        format!("version: 0.1\nhttp: {{tls: {{certificate: {certificate}, key: {key}}}}}\n");
+    let rig = Rig::with(cramped().config(config));
+    let blob = rig.origin.make(10, SIZE);
+    let got = dir.path().join("blob");
+    let url = format!("https://{}{}", rig.transship.addr, blob.path());
+    run(Command::new("curl")
+        .args([
+            "--silent",
+            "--show-error",
+            "--fail",
+            "--insecure",
+            "--output",
+        ])
+        .arg(&got)
+        .arg(url));
+    assert_same(&std::fs::read(&got).unwrap(), &blob.bytes);
     expect_passed(&rig, 1);
     expect_gone(&rig, &blob);
 }

@@ -18,7 +18,7 @@ const SIZE: usize = 6 << 20;
 
 /// A transship whose files may not grow beyond [`FILE_BYTES_MAX`].
 fn cramped() -> Options {
-    let limit = format!("--fsize={FILE_BYTES_MAX}");
+    let limit = format!("--fsize={FILE_BYTES_MAX}:unlimited");
     Transship::options().under(&["prlimit", &limit, "--"])
 }
 
