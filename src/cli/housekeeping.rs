@@ -8,10 +8,13 @@ use std::time::{Duration, Instant, SystemTime};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::limits::{RESCAN_EVERY_MIN, RESCAN_SHARE};
-use crate::store::{House, Store};
+use crate::store::scrub::{Pace, Scrub};
+use crate::store::{House, Options, Store};
 
 /// Between two looks whether a scan is wanted.
 const SCAN_TICK: Duration = Duration::from_millis(500);
+/// Before the scrub begins, and longest wait between two looks of it.
+const SCRUB_PAUSE: Duration = Duration::from_secs(5);
 
 /// Threads at work for one store.
 pub(super) struct Housekeeping {
@@ -25,13 +28,21 @@ impl Housekeeping {
     ///
     /// # Errors
     /// When a thread cannot be started.
-    pub(super) fn start(store: &Arc<Store>, house: House) -> io::Result<Self> {
+    pub(super) fn start(store: &Arc<Store>, house: House, options: &Options) -> io::Result<Self> {
         let (stop, stopped) = bounded(0);
         let ends = stopped.clone();
         let house = thread("house", move || keep_house(house, &ends))?;
         if let Some(every) = store.checkpoint_every() {
             let (store, ends) = (Arc::clone(store), stopped.clone());
             thread("sync", move || sync(&store, every, &ends))?;
+        }
+        if let Some(every) = options.scrub_every {
+            let pace = Pace {
+                every,
+                rate_bytes_max: options.scrub_bytes_per_second,
+            };
+            let (store, ends) = (Arc::clone(store), stopped.clone());
+            thread("scrub", move || scrub(&store, pace, &ends))?;
         }
         let store = Arc::clone(store);
         thread("scan", move || scan(&store, &stopped))?;
@@ -75,6 +86,33 @@ fn sync(store: &Store, every: Duration, stopped: &Receiver<()>) {
         if let Err(error) = store.checkpoint() {
             tracing::warn!(%error, "the store could not be synced");
         }
+    }
+}
+
+/// Hashes again what is stored, as long as this process keeps house.
+fn scrub(store: &Store, pace: Pace, stopped: &Receiver<()>) {
+    if store.holdings().round_min(pace) > pace.every {
+        tracing::warn!(
+            "what is stored cannot be scrubbed within transship.store.scrub at scrub_rate: a round takes longer"
+        );
+    }
+    let root = store.root();
+    let mut scrub = None;
+    let mut wait = SCRUB_PAUSE;
+    while !is_over(stopped, wait) {
+        if !store.is_keeper() {
+            scrub = None;
+            wait = SCRUB_PAUSE;
+            continue;
+        }
+        let now = SystemTime::now();
+        let scrub = scrub.get_or_insert_with(|| Scrub::open(&root, pace, now));
+        let stepped = scrub.step(now, store.holdings());
+        store.note_scrubbed(stepped.read_bytes, stepped.checked.as_ref());
+        wait = stepped.wait.min(SCRUB_PAUSE);
+    }
+    if let Some(mut scrub) = scrub {
+        scrub.save(SystemTime::now());
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::io;
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
 use super::housekeeping::Housekeeping;
@@ -18,11 +19,14 @@ use crate::limits::CERTIFICATES_LOOK_EVERY;
 use crate::metrics::Metrics;
 use crate::rt::{self, Cores, Tier};
 use crate::server::{self, Parts, Service};
-use crate::store::Store;
+use crate::store::{Store, import};
 use crate::upstream::Upstream;
 
 /// Environment variable that asks for epoll; monoio's own name for it.
 const FORCE_EPOLL: &str = "MONOIO_FORCE_LEGACY_DRIVER";
+
+/// Root directory of the registry and of the content cache, after their documents.
+const OLD_ROOT: &str = "/var/lib/registry";
 
 /// Most blobs that one core keeps open, whatever the limit on open files.
 const OPEN_BLOBS_MAX: usize = 16 * 1024;
@@ -46,6 +50,8 @@ pub(super) fn serve(effective: Effective) -> ExitCode {
 }
 
 fn run(mut settings: Settings) -> io::Result<()> {
+    // A file that may grow no further (RLIMIT_FSIZE) is a failed write, not the end of the process.
+    signal_hook::flag::register(SIGXFSZ, Arc::default())?;
     let open_files = raise_open_files();
     let cores = settings.cores.unwrap_or_else(processors);
     bound_connections(&mut settings, open_files);
@@ -53,6 +59,14 @@ fn run(mut settings: Settings) -> io::Result<()> {
     let tier = Tier::probe(std::env::var_os(FORCE_EPOLL).is_some_and(|value| value != "0"));
     let (listeners, listen) = bind(settings.server.listen, cores, "http.addr")?;
     let metrics = Metrics::new(cores);
+    let old = import::old_registry(&settings.store.root, &settings.store.root)
+        .or_else(|| import::old_registry(&settings.store.root, Path::new(OLD_ROOT)));
+    if let Some(old) = old {
+        let (from, to) = (old.display(), settings.store.root.display());
+        tracing::info!(
+            "{from} holds the storage of a registry: take it over with `transship import {from} --storage {to}`"
+        );
+    }
     let (store, house) = Store::open(&settings.store, metrics.store())?;
     let upstream = Arc::new(Upstream::new(settings.upstream.clone()).map_err(io::Error::other)?);
     let access = Arc::new(Access::new(
@@ -77,7 +91,7 @@ fn run(mut settings: Settings) -> io::Result<()> {
     };
     let service = Arc::new(Service::new(settings.server.clone(), parts)?);
     let admin = start_admin(&settings, metrics, &service, &store)?;
-    let housekeeping = Housekeeping::start(&store, house)?;
+    let housekeeping = Housekeeping::start(&store, house, &settings.store)?;
     let running = start_cores(&service, listeners, cores, &tier)?;
     heed_signals(Arc::clone(&service))?;
     follow_certificates(service)?;

@@ -8,7 +8,8 @@
 //! ```text
 //!             head             digest equal, published
 //! Connecting ──────▶ Streaming ──────────────────────▶ Committed
-//!     ╰──── fail ───────┴─ next hop breaks off, disk fails, digest differs ─▶ Failed
+//!     │                 ├── digest equal, disk failed ─▶ Passed
+//!     ╰──── fail ───────┴─ next hop breaks off, digest differs ─▶ Failed
 //! ```
 //!
 //! ```text
@@ -16,18 +17,27 @@
 //!     leader's core          at most FILL_CHUNKS_MAX chunks in between
 //! ```
 //!
+//! A disk that fails fails no client. The fill spills: what the disk does not take goes to a window of
+//! memory (`held`, `spill`), and then the fill is for those alone who follow it. It waits for the slowest,
+//! who has the send timeout, and ends when the last one leaves. Whoever comes when the first bytes are gone
+//! starts a fill of its own. What cannot be had of a window is refused: ranges that go backwards, and a
+//! size that only the end tells, each further than a window reaches.
+//!
 //! Invariants
 //! - `filled` never falls. Until the digest is equal it stays [`WITHHELD_BYTES`] short of what was
 //!   received (or at 0), so no client ever holds a complete corrupt blob.
-//! - `Committed` and `Failed` are final; a retry is a new fill.
+//! - `Committed`, `Passed` and `Failed` are final; a retry is a new fill.
 //! - A blob is in the store before its fill leaves the list of running ones, so that at any moment a
 //!   request finds one or the other.
 //!
 //! [`WITHHELD_BYTES`]: crate::limits::WITHHELD_BYTES
 
 mod failure;
+mod follower;
+mod held;
 mod progress;
 mod sink;
+mod spill;
 mod transfer;
 
 use std::collections::HashMap;
@@ -37,6 +47,8 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 pub use failure::Failure;
+pub use follower::Follower;
+pub use held::Piece;
 pub use progress::Fill;
 
 use crate::digest::Digest;
@@ -45,14 +57,18 @@ use crate::metrics::Counters;
 use crate::rt::{self, Pool};
 use crate::store::Store;
 use crate::upstream::{Authority, Trail, Upstream};
+use held::Permits;
+
+#[cfg(test)]
+mod tests;
 
 /// What a request for a blob that it did not find becomes.
 #[derive(Debug)]
 pub enum Join {
     /// The first: it started this fill.
-    Lead(Arc<Fill>),
+    Lead(Follower),
     /// One of several: this fill was running.
-    Follow(Arc<Fill>),
+    Follow(Follower),
     /// Too late: the blob was committed in the meantime.
     Stored,
     /// Too many fills run; the client may come again.
@@ -66,6 +82,7 @@ pub struct Fills {
     store: Arc<Store>,
     upstream: Arc<Upstream>,
     sinks: Pool,
+    spills: Permits,
 }
 
 impl Fills {
@@ -80,6 +97,7 @@ impl Fills {
             store,
             upstream,
             sinks,
+            spills: Permits::default(),
         })
     }
 
@@ -97,8 +115,9 @@ impl Fills {
         counters: &Arc<Counters>,
     ) -> Join {
         let mut running = self.running.lock();
-        if let Some(fill) = running.get(&digest) {
-            return Join::Follow(Arc::clone(fill));
+        // Joined under the lock: a fill leaves the list before it lets go of its first byte.
+        if let Some(follower) = running.get(&digest).and_then(Follower::join) {
+            return Join::Follow(follower);
         }
         // Looked up under the lock: a fill commits before it leaves the list.
         if self.store.lookup(&digest).is_some() {
@@ -113,12 +132,39 @@ impl Fills {
             authority.clone(),
             trail.clone(),
         ));
+        let Some(leader) = Follower::join(&fill) else {
+            return Join::Busy;
+        };
         running.insert(digest, Arc::clone(&fill));
         drop(running);
-        let (fills, leader) = (Arc::clone(self), Arc::clone(&fill));
+        let fills = Arc::clone(self);
         let counters = Arc::clone(counters);
-        rt::spawn(async move { transfer::run(&fills, &leader, &counters).await });
-        Join::Lead(fill)
+        rt::spawn(async move { transfer::run(&fills, &fill, &counters).await });
+        Join::Lead(leader)
+    }
+
+    /// Says whether a fill of `digest` runs.
+    #[must_use]
+    pub fn is_running(&self, digest: &Digest) -> bool {
+        self.running.lock().contains_key(digest)
+    }
+
+    /// Lets `fill` go on in memory with the bytes from `from` on, as the disk said `error`.
+    ///
+    /// # Errors
+    /// That, if too many do.
+    fn spill(&self, fill: &Fill, from: u64, error: io::Error) -> Result<(), Failure> {
+        tracing::debug!(digest = %fill.digest(), from, %error, "the disk failed a fill");
+        let cause = Arc::new(error);
+        let Some(permit) = self.spills.take() else {
+            return Err(Failure::Disk(cause));
+        };
+        // One that is in its midst would make those who are there wait for whoever comes.
+        if from > 0 {
+            self.leave(fill);
+        }
+        fill.spill(from, cause, permit);
+        Ok(())
     }
 
     /// Takes `fill` off the list, unless another one has its place.

@@ -1,25 +1,57 @@
 //! How far a fill is, as its followers on every core see it.
 
-use std::fs::File;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use parking_lot::Mutex;
 
 use super::Failure;
+use super::held::Held;
 use crate::digest::Digest;
 use crate::limits::WITHHELD_BYTES;
 use crate::rt::Notify;
+use crate::store::Reading;
 use crate::upstream::{Authority, Trail};
 
 /// Where a fill is in its life; see the drawing in the module's header.
 #[derive(Clone, Debug)]
 enum Phase {
     Connecting,
-    Streaming { size_bytes: Option<u64> },
-    Committed { size_bytes: u64 },
+    Streaming {
+        size_bytes: Option<u64>,
+    },
+    /// The store counts the blob's bytes until the last entry is dropped: followers still send them.
+    Committed {
+        size_bytes: u64,
+        _entry: Reading,
+    },
+    Passed {
+        size_bytes: u64,
+    },
     Failed(Failure),
+}
+
+impl Phase {
+    /// Returns how the fill ended, once it has.
+    fn end(&self) -> Option<Result<u64, Failure>> {
+        match self {
+            Self::Connecting | Self::Streaming { .. } => None,
+            Self::Committed { size_bytes, .. } | Self::Passed { size_bytes } => {
+                Some(Ok(*size_bytes))
+            }
+            Self::Failed(failure) => Some(Err(failure.clone())),
+        }
+    }
+}
+
+/// How a fill ends well.
+#[derive(Clone, Debug)]
+pub(super) enum Done {
+    /// The blob is in the store.
+    Stored { size_bytes: u64, entry: Reading },
+    /// Its digest was equal, and the disk did not take it.
+    Passed { size_bytes: u64 },
 }
 
 /// One fill, shared by its task, its sink and its followers.
@@ -35,10 +67,14 @@ pub struct Fill {
     phase: Mutex<Phase>,
     /// Bytes that may be sent.
     ///
-    /// Invariant: never falls; 0 until `file` is set.
+    /// Invariant: never falls; what lies below is in `held`, down to the slowest follower's hold.
     filled: AtomicU64,
-    file: OnceLock<Arc<File>>,
-    changed: Notify,
+    pub(super) changed: Notify,
+    pub(super) held: Mutex<Held>,
+    /// 0, or one more than the hold that the task waits for.
+    pub(super) waits_for: AtomicU64,
+    /// Told when the follower has passed that the task waits for, and when one has left.
+    pub(super) passed: Notify,
 }
 
 impl Fill {
@@ -57,8 +93,10 @@ impl Fill {
             answered: OnceLock::new(),
             phase: Mutex::new(Phase::Connecting),
             filled: AtomicU64::new(0),
-            file: OnceLock::new(),
             changed: Notify::default(),
+            held: Mutex::default(),
+            waits_for: AtomicU64::new(0),
+            passed: Notify::default(),
         }
     }
 
@@ -102,17 +140,16 @@ impl Fill {
     /// Returns when the next hop began to answer, once what it sent was proved to be the blob.
     #[must_use]
     pub fn proved_answer(&self) -> Option<Instant> {
-        let is_committed = matches!(*self.phase.lock(), Phase::Committed { .. });
-        self.answered.get().copied().filter(|_| is_committed)
+        let is_proved = matches!(self.phase.lock().end(), Some(Ok(_)));
+        self.answered.get().copied().filter(|_| is_proved)
     }
 
     /// Returns the blob's size where the next hop has told it.
     #[must_use]
     pub fn size_bytes(&self) -> Option<u64> {
-        match *self.phase.lock() {
-            Phase::Streaming { size_bytes } => size_bytes,
-            Phase::Committed { size_bytes } => Some(size_bytes),
-            Phase::Connecting | Phase::Failed(_) => None,
+        match &*self.phase.lock() {
+            Phase::Streaming { size_bytes } => *size_bytes,
+            ended => ended.end()?.ok(),
         }
     }
 
@@ -129,57 +166,30 @@ impl Fill {
     pub async fn head(&self) -> Result<Option<u64>, Failure> {
         self.changed
             .wait(|| match &*self.phase.lock() {
-                Phase::Connecting => None,
                 Phase::Streaming { size_bytes } => Some(Ok(*size_bytes)),
-                Phase::Committed { size_bytes } => Some(Ok(Some(*size_bytes))),
-                Phase::Failed(failure) => Some(Err(failure.clone())),
+                other => other.end().map(|end| end.map(Some)),
             })
             .await
     }
 
-    /// Waits until more than the first `cursor` bytes may be sent, or all have been filled; returns
-    /// how many may be sent. Equal to `cursor` only when the blob is complete and has no more.
+    /// As [`Follower::more`], unless the follower finds that it waits for itself.
     ///
-    /// # Errors
-    /// Why the fill failed. What was filled before stays valid.
-    pub async fn more(&self, cursor: u64) -> Result<u64, Failure> {
+    /// [`Follower::more`]: super::Follower::more
+    pub(super) async fn more(
+        &self,
+        cursor: u64,
+        waits_for_itself: impl Fn() -> bool,
+    ) -> Result<u64, Failure> {
         self.changed
             .wait(|| {
                 let filled = self.filled.load(Ordering::Acquire);
                 if filled > cursor {
                     return Some(Ok(filled));
                 }
-                match &*self.phase.lock() {
-                    Phase::Connecting | Phase::Streaming { .. } => None,
-                    Phase::Committed { size_bytes } => Some(Ok(*size_bytes)),
-                    Phase::Failed(failure) => Some(Err(failure.clone())),
-                }
+                let end = self.phase.lock().end();
+                end.or_else(|| waits_for_itself().then(|| Err(self.disk_failure())))
             })
             .await
-    }
-
-    /// Waits for the commit, and returns the blob's size.
-    ///
-    /// # Errors
-    /// Why the fill failed.
-    pub async fn committed(&self) -> Result<u64, Failure> {
-        self.changed
-            .wait(|| match &*self.phase.lock() {
-                Phase::Connecting | Phase::Streaming { .. } => None,
-                Phase::Committed { size_bytes } => Some(Ok(*size_bytes)),
-                Phase::Failed(failure) => Some(Err(failure.clone())),
-            })
-            .await
-    }
-
-    /// Returns the growing file. It is there once anything may be sent.
-    #[must_use]
-    pub fn file(&self) -> Option<Arc<File>> {
-        self.file.get().cloned()
-    }
-
-    pub(super) fn set_file(&self, file: Arc<File>) {
-        drop(self.file.set(file));
     }
 
     pub(super) fn start_streaming(&self, size_bytes: Option<u64>) {
@@ -197,9 +207,17 @@ impl Fill {
         }
     }
 
-    pub(super) fn commit(&self, size_bytes: u64) {
+    /// Ends the fill well: followers may have the rest.
+    pub(super) fn finish(&self, done: Done) {
+        let (size_bytes, phase) = match done {
+            Done::Stored { size_bytes, entry } => {
+                let _entry = entry;
+                (size_bytes, Phase::Committed { size_bytes, _entry })
+            }
+            Done::Passed { size_bytes } => (size_bytes, Phase::Passed { size_bytes }),
+        };
         self.filled.store(size_bytes, Ordering::Release);
-        *self.phase.lock() = Phase::Committed { size_bytes };
+        *self.phase.lock() = phase;
         self.changed.wake_all();
     }
 
@@ -252,11 +270,11 @@ mod tests {
     fn the_end_of_a_fill_is_final() {
         let digest = Digest::of(crate::digest::Algorithm::Sha256, b"");
         let fill = Fill::new(digest, "a/b", Authority::Cache, Trail::default());
-        fill.commit(7);
+        fill.finish(Done::Passed { size_bytes: 7 });
         fill.fail(Failure::Lost);
         assert!(matches!(
             *fill.phase.lock(),
-            Phase::Committed { size_bytes: 7 }
+            Phase::Passed { size_bytes: 7 }
         ));
         assert_eq!(fill.filled.load(Ordering::Relaxed), 7);
     }

@@ -1,4 +1,5 @@
-//! Where a fill's bytes go: to disk and through the hash, in order, on helper threads.
+//! Where a fill's bytes go: to disk and through the hash, in order, on helper threads. Where the disk fails,
+//! they go to memory instead, from the first byte on that it did not take whole.
 //!
 //! The fill's task hands over chunks and gets empty buffers back; there are at most
 //! [`FILL_CHUNKS_MAX`] of both, so a slow disk or hash slows the next hop's connection and nothing
@@ -10,11 +11,12 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::{Failure, Fill};
+use super::progress::Done;
+use super::{Failure, Fill, Fills};
 use crate::digest::Hasher;
 use crate::limits::{FILL_CHUNK_BYTES, FILL_CHUNKS_MAX};
-use crate::rt::{Notify, Pool};
-use crate::store::{Partial, Store};
+use crate::rt::Notify;
+use crate::store::Partial;
 
 /// Chunks that a helper thread takes from one sink before others get their turn.
 const TURN_CHUNKS: usize = 4;
@@ -27,8 +29,7 @@ pub(super) struct Sink {
     /// Locked by the one helper thread that works.
     work: Mutex<Work>,
     fill: Arc<Fill>,
-    store: Arc<Store>,
-    pool: Pool,
+    fills: Arc<Fills>,
     size_bytes: Option<u64>,
 }
 
@@ -42,10 +43,11 @@ struct Queue {
     is_running: bool,
     /// No more chunks will come.
     is_ended: bool,
-    outcome: Option<Result<u64, Failure>>,
+    outcome: Option<Result<Done, Failure>>,
 }
 
 struct Work {
+    /// The store's file; without one, bytes go to memory.
     partial: Option<Partial>,
     hasher: Option<Hasher>,
     written: u64,
@@ -70,26 +72,39 @@ impl Drop for TellIfLost<'_> {
 }
 
 impl Sink {
-    pub(super) fn new(
+    /// Begins the file of a blob that has `size_bytes`, if that is known, or goes over to memory at once. May
+    /// block.
+    ///
+    /// # Errors
+    /// Why neither can be done.
+    pub(super) fn begin(
+        fills: Arc<Fills>,
         fill: Arc<Fill>,
-        store: Arc<Store>,
-        pool: Pool,
         size_bytes: Option<u64>,
-    ) -> Arc<Self> {
+    ) -> Result<Arc<Self>, Failure> {
+        let partial = match fills.store.begin(size_bytes) {
+            Ok(partial) => {
+                fill.held.lock().set_disk(partial.file());
+                Some(partial)
+            }
+            Err(error) => {
+                fills.spill(&fill, 0, error)?;
+                None
+            }
+        };
         let hasher = Some(Hasher::new(fill.digest().algorithm()));
-        Arc::new(Self {
+        Ok(Arc::new(Self {
             queue: Mutex::default(),
             changed: Notify::default(),
             work: Mutex::new(Work {
-                partial: None,
+                partial,
                 hasher,
                 written: 0,
             }),
             fill,
-            store,
-            pool,
+            fills,
             size_bytes,
-        })
+        }))
     }
 
     /// Waits for an empty buffer.
@@ -133,11 +148,11 @@ impl Sink {
         self.wake();
     }
 
-    /// Hands over the end of the blob, waits until it is committed, and returns its size.
+    /// Hands over the end of the blob, and waits until it is proved and, where the disk takes it, committed.
     ///
     /// # Errors
     /// Why it was not.
-    pub(super) async fn finish(self: &Arc<Self>) -> Result<u64, Failure> {
+    pub(super) async fn finish(self: &Arc<Self>) -> Result<Done, Failure> {
         self.queue.lock().is_ended = true;
         self.wake();
         self.changed
@@ -155,7 +170,7 @@ impl Sink {
 
     fn submit(self: &Arc<Self>) {
         let this = Arc::clone(self);
-        self.pool.submit(move || this.work());
+        self.fills.sinks.submit(move || this.work());
     }
 
     /// Takes a turn at the queue, on a helper thread.
@@ -191,23 +206,30 @@ impl Sink {
 
     /// Writes, lets followers have it, then hashes: followers do not wait for the hash.
     fn take(&self, work: &mut Work, chunk: &[u8]) -> Result<(), Failure> {
-        let partial = match &mut work.partial {
-            Some(partial) => partial,
-            none => none.insert(self.begin()?),
-        };
-        self.store.write(partial, chunk, work.written)?;
+        self.write(work, chunk)?;
         work.written += chunk.len() as u64;
         self.fill.raise(work.written, self.size_bytes);
         if let Some(hasher) = &mut work.hasher {
             hasher.update(chunk);
         }
+        if work.partial.is_none() {
+            let leave = || self.fills.leave(&self.fill);
+            self.fill.let_go(work.written, leave);
+        }
         Ok(())
     }
 
-    fn begin(&self) -> Result<Partial, Failure> {
-        let partial = self.store.begin(self.size_bytes)?;
-        self.fill.set_file(partial.file());
-        Ok(partial)
+    /// Writes to disk or, from the first chunk on that the disk does not take, to memory.
+    fn write(&self, work: &mut Work, chunk: &[u8]) -> Result<(), Failure> {
+        if let Some(partial) = &mut work.partial {
+            let Err(error) = self.fills.store.write(partial, chunk, work.written) else {
+                return Ok(());
+            };
+            // The store counts on its room no more; followers have its file open for as long as they need.
+            work.partial = None;
+            self.fills.spill(&self.fill, work.written, error)?;
+        }
+        Ok(self.fill.write_to_memory(chunk, work.written)?)
     }
 
     fn give_back(&self, mut chunk: Vec<u8>, outcome: Result<(), Failure>) {
@@ -221,20 +243,26 @@ impl Sink {
         self.changed.wake_all();
     }
 
-    fn commit(&self, work: &mut Work) -> Result<u64, Failure> {
-        if self.size_bytes.is_some_and(|size| size != work.written) {
+    fn commit(&self, work: &mut Work) -> Result<Done, Failure> {
+        let size_bytes = work.written;
+        if self.size_bytes.is_some_and(|size| size != size_bytes) {
             return Err(Failure::Corrupt("another length than announced"));
         }
+        let digest = self.fill.digest();
         let found = work.hasher.take().map(Hasher::finish);
-        if found != Some(self.fill.digest()) {
+        if found != Some(digest) {
             return Err(Failure::Corrupt("the digest differs"));
         }
-        let partial = match work.partial.take() {
-            Some(partial) => partial,
-            None => self.begin()?,
+        let Some(partial) = work.partial.take() else {
+            return Ok(Done::Passed { size_bytes });
         };
-        self.store
-            .commit(&self.fill.digest(), partial, work.written)?;
-        Ok(work.written)
+        match self.fills.store.commit(&digest, partial, size_bytes) {
+            Ok(entry) => Ok(Done::Stored { size_bytes, entry }),
+            // All of it is in the file, which followers have open.
+            Err(error) => {
+                tracing::debug!(%digest, %error, "fill not committed: what was proved passes through");
+                Ok(Done::Passed { size_bytes })
+            }
+        }
     }
 }

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use super::progress::Done;
 use super::sink::Sink;
 use super::{Failure, Fill, Fills};
 use crate::metrics::{Counters, FillOutcome};
+use crate::rt;
 use crate::upstream::{Method, Request, Response};
 
 /// Runs `fill` to its end, whatever that is, and takes it off the list.
@@ -15,19 +17,28 @@ pub(super) async fn run(fills: &Arc<Fills>, fill: &Arc<Fill>, counters: &Arc<Cou
         fill,
         counters,
     };
-    let outcome = transfer(fills, fill, counters).await;
-    match &outcome {
-        Ok(size_bytes) => {
-            tracing::debug!(digest = %fill.digest(), size_bytes, "fill committed");
-            counters.count_fill(FillOutcome::Committed);
-            fill.commit(*size_bytes);
+    let transferred = std::pin::pin!(transfer(fills, fill, counters));
+    // A fill that is not stored is for its followers alone.
+    match rt::unless(std::pin::pin!(fill.idle()), transferred).await {
+        Some(Ok(done)) => {
+            let outcome = match &done {
+                Done::Stored { .. } => FillOutcome::Committed,
+                Done::Passed { .. } => FillOutcome::PassedThrough,
+            };
+            tracing::debug!(digest = %fill.digest(), outcome = outcome.label(), "fill ended");
+            counters.count_fill(outcome);
+            fill.finish(done);
         }
-        Err(failure) => {
-            log_failure(fill, failure);
+        Some(Err(failure)) => {
+            log_failure(fill, &failure);
             counters.count_fill(failure.outcome());
             // Off the list first: whoever hears of the failure and tries anew starts a new fill.
             fills.leave(fill);
-            fill.fail(failure.clone());
+            fill.fail(failure);
+        }
+        None => {
+            tracing::debug!(digest = %fill.digest(), "fill ended: its last client left, and the disk does not take it");
+            counters.count_fill(FillOutcome::PassedThrough);
         }
     }
     drop(ending);
@@ -52,8 +63,9 @@ impl Drop for Ending<'_> {
 /// A refusal is the next hop's word, not a fault; the rest wants someone's eye.
 fn log_failure(fill: &Fill, failure: &Failure) {
     match failure {
+        // The store has said it, once and not for every pull.
         Failure::Disk(error) => {
-            tracing::error!(digest = %fill.digest(), %error, "fill failed: look at the storage directory");
+            tracing::debug!(digest = %fill.digest(), %error, "fill failed: no room in memory either");
         }
         // A client that must log in first is everyday; a cycle is logged by whoever finds it.
         Failure::Refused(refusal) if matches!(refusal.status, 401 | 403 | 404 | 508) => {
@@ -66,7 +78,11 @@ fn log_failure(fill: &Fill, failure: &Failure) {
     }
 }
 
-async fn transfer(fills: &Fills, fill: &Arc<Fill>, counters: &Counters) -> Result<u64, Failure> {
+async fn transfer(
+    fills: &Arc<Fills>,
+    fill: &Arc<Fill>,
+    counters: &Counters,
+) -> Result<Done, Failure> {
     let repository = fill.repository();
     let request = Request {
         method: Method::Get,
@@ -83,16 +99,15 @@ async fn transfer(fills: &Fills, fill: &Arc<Fill>, counters: &Counters) -> Resul
     check(&response)?;
     let size_bytes = response.content_length();
     fill.set_cache_status(response.cache_status());
+    // Before the followers' heads go out: they say nothing yet if there is no room at all.
+    let sink = begin(fills, fill, size_bytes).await?;
     fill.start_streaming(size_bytes);
-    let sink = Sink::new(
-        Arc::clone(fill),
-        Arc::clone(&fills.store),
-        fills.sinks.clone(),
-        size_bytes,
-    );
+    let mut taken = 0;
     loop {
         let chunk = sink.buffer().await?;
+        fill.room(taken).await;
         let (chunk, is_end) = receive(&mut response, chunk, &sink, counters).await?;
+        taken += chunk.len() as u64;
         if !chunk.is_empty() {
             sink.push(chunk);
         }
@@ -100,6 +115,16 @@ async fn transfer(fills: &Fills, fill: &Arc<Fill>, counters: &Counters) -> Resul
             return sink.finish().await;
         }
     }
+}
+
+async fn begin(
+    fills: &Arc<Fills>,
+    fill: &Arc<Fill>,
+    size_bytes: Option<u64>,
+) -> Result<Arc<Sink>, Failure> {
+    let (fills, fill) = (Arc::clone(fills), Arc::clone(fill));
+    // Not on the sinks' threads: it may wait for room, and they have others' bytes to write.
+    rt::blocking(move || Sink::begin(fills, fill, size_bytes)).await?
 }
 
 /// A blob comes as it is, or not at all.

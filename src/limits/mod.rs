@@ -53,6 +53,14 @@ pub const FILL_CHUNK_BYTES: usize = 256 * 1024;
 /// Chunks of one fill on their way to disk at once: bounds memory, and slows the next hop's
 /// connection to the speed of disk and hash.
 pub const FILL_CHUNKS_MAX: usize = 4;
+/// Bytes of a fill that the disk has failed which are kept in memory ahead of its slowest follower. More
+/// than [`WITHHELD_BYTES`], or the follower would wait for bytes that wait for it.
+pub const SPILL_WINDOW_BYTES: u64 = 1024 * 1024;
+/// Size of one of the files in memory that make up such a window; each is freed as a whole. A window with
+/// what is on its way to it takes six at most.
+pub const SPILL_SEGMENT_BYTES: u64 = 512 * 1024;
+/// Most such windows at once: 640 MiB and 1,500 descriptors if every one of them is full.
+pub const SPILLS_MAX: usize = 256;
 /// Most fills at once: each may hold a descriptor or two and [`FILL_CHUNKS_MAX`] chunks.
 pub const FILLS_MAX: usize = 1024;
 /// How often a follower that another repository's refusal hit tries under its own name.

@@ -110,16 +110,19 @@ pub enum FillOutcome {
     Corrupt,
     /// The disk failed.
     DiskFailed,
+    /// The disk failed, and what clients wanted of the blob went past it; nothing is stored.
+    PassedThrough,
 }
 
 impl FillOutcome {
     /// All of them, in the order of their index.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Committed,
         Self::Refused,
         Self::UpstreamFailed,
         Self::Corrupt,
         Self::DiskFailed,
+        Self::PassedThrough,
     ];
 
     /// Returns the value of the `outcome` label.
@@ -131,6 +134,7 @@ impl FillOutcome {
             Self::UpstreamFailed => "upstream_failed",
             Self::Corrupt => "corrupt",
             Self::DiskFailed => "disk_failed",
+            Self::PassedThrough => "passed_through",
         }
     }
 }

@@ -153,18 +153,18 @@ impl Socket {
     /// `end` lies within the file. `progress` is called after each slice that the socket took, with
     /// its length; that is the place to move the deadline. Gives way to the core's other tasks every
     /// [`SEND_TURN_BYTES`]. What is not in memory is read by a helper thread first, so that a cold
-    /// file stalls this response alone; `is_warm` skips that check.
+    /// file stalls this response alone; a slice that begins before `warm_end` skips that check.
     ///
     /// # Errors
-    /// As [`Socket::send_all`]; `UnexpectedEof` when the file is shorter than `end`.
+    /// Whose fault it was; of the file's, `UnexpectedEof` when it is shorter than `end`.
     pub async fn send_file(
         &mut self,
         file: &Arc<File>,
         mut offset: u64,
         end: u64,
-        is_warm: bool,
+        warm_end: u64,
         mut progress: impl FnMut(&Self, usize),
-    ) -> io::Result<()> {
+    ) -> Result<(), SendFileError> {
         let mut turn = 0;
         // Without it each slice ends in a partial segment: 10 to 15 % more CPU for a large blob.
         let is_corked = end.saturating_sub(offset) > SEND_SLICE_BYTES as u64;
@@ -172,16 +172,19 @@ impl Socket {
             sys::cork(self.fd(), true)?;
         }
         while offset < end {
-            let wanted = slice_bytes(end - offset);
-            if !is_warm {
-                warm(file, offset, wanted).await?;
-            }
+            let slice_end = if offset < warm_end {
+                end.min(warm_end)
+            } else {
+                warm(file, offset, end).await.map_err(SendFileError::File)?
+            };
+            let wanted = slice_bytes(slice_end - offset);
             match sys::send_file(self.fd(), file, &mut offset, wanted) {
-                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(0) => return Err(SendFileError::File(ErrorKind::UnexpectedEof.into())),
                 Ok(count) => {
                     progress(self, count);
                     turn += count;
                 }
+                Err(error) if is_files(&error) => return Err(SendFileError::File(error)),
                 Err(error) => {
                     self.wait_to_send(error).await?;
                     turn = 0;
@@ -267,16 +270,55 @@ fn slice_bytes(rest: u64) -> usize {
     usize::try_from(rest).map_or(SEND_SLICE_BYTES, |rest| rest.min(SEND_SLICE_BYTES))
 }
 
-/// Brings a slice of a file into memory if it is not there: a probe of its last byte, which costs
-/// under a microsecond, and if that is missing a read on a helper thread.
-async fn warm(file: &Arc<File>, offset: u64, bytes: usize) -> io::Result<()> {
-    if sys::is_in_memory(file, offset + bytes as u64 - 1) {
-        return Ok(());
+/// Brings the first slice of `offset..end` of a file into memory if it is not there, and returns where the
+/// slice ends: a probe of its last byte, which costs under a microsecond, and if that is missing a read on a
+/// helper thread.
+///
+/// # Errors
+/// The disk's; `UnexpectedEof` when the file is shorter.
+pub async fn warm(file: &Arc<File>, offset: u64, end: u64) -> io::Result<u64> {
+    let bytes = slice_bytes(end.saturating_sub(offset));
+    let slice_end = offset + bytes as u64;
+    if bytes == 0 || sys::is_in_memory(file, slice_end - 1)? {
+        return Ok(slice_end);
     }
     let file = Arc::clone(file);
-    blocking(move || {
-        let mut scratch = vec![0; bytes];
-        file.read_at(&mut scratch, offset).map(drop)
-    })
-    .await?
+    // All of it: a read that met a bad page in its midst returns what lies before without an error.
+    blocking(move || file.read_exact_at(&mut vec![0; bytes], offset)).await??;
+    Ok(slice_end)
+}
+
+/// Why bytes of a file were not sent: whose fault it was.
+#[derive(Debug)]
+pub enum SendFileError {
+    /// The file could not be read, or is shorter than it should be.
+    File(io::Error),
+    /// The connection failed, or its deadline passed.
+    Socket(io::Error),
+}
+
+impl From<io::Error> for SendFileError {
+    fn from(error: io::Error) -> Self {
+        Self::Socket(error)
+    }
+}
+
+/// Says whether this error of `sendfile` is the file's: what file systems say and sockets never do.
+fn is_files(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let files = [
+        Errno::IO,
+        Errno::NXIO,
+        Errno::STALE,
+        Errno::NODATA,
+        Errno::BADMSG, // a checksum of the file system
+        Errno::UCLEAN, // its structure
+        Errno::ILSEQ,
+        Errno::REMOTEIO,
+        Errno::NOLINK,
+        Errno::NODEV,
+        Errno::NOKEY,
+        Errno::KEYREJECTED,
+    ];
+    Errno::from_io_error(error).is_some_and(|errno| files.contains(&errno))
 }

@@ -76,11 +76,19 @@ pub(super) fn send_file(
 
 /// Says whether the page that holds `offset` is in memory, without waiting for it; starts reading it
 /// if it is not (`RWF_NOWAIT`, Linux 4.14). Where the file system cannot say, it says yes.
-pub(super) fn is_in_memory(file: &File, offset: u64) -> bool {
+///
+/// # Errors
+/// The disk's; `UnexpectedEof` when the file does not reach that far.
+pub(super) fn is_in_memory(file: &File, offset: u64) -> io::Result<bool> {
+    use rustix::io::Errno;
     let mut byte = [0];
     let mut parts = [io::IoSliceMut::new(&mut byte)];
-    let read = rustix::io::preadv2(file, &mut parts, offset, ReadWriteFlags::NOWAIT);
-    read != Err(rustix::io::Errno::AGAIN)
+    match rustix::io::preadv2(file, &mut parts, offset, ReadWriteFlags::NOWAIT) {
+        Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+        Err(Errno::AGAIN) => Ok(false),
+        Ok(_) | Err(Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS | Errno::INTR) => Ok(true),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Reads bytes of `file` from `offset` as far as they are in memory, without waiting for those that are

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use rustls::{Connection, ProtocolVersion};
 
-use super::{Socket, blocking, sys, turn};
+use super::{SendFileError, Socket, blocking, sys, turn};
 use crate::limits::{TLS_BATCH_BYTES, TLS_COLD_BYTES, TLS_TURN_BYTES};
 
 /// Room for encrypted bytes of a peer that sends little, as clients do between two responses.
@@ -160,14 +160,14 @@ impl TlsSocket {
     /// Sends bytes `offset..end` of `file`, as [`Socket::send_file`] does.
     ///
     /// # Errors
-    /// As [`Socket::send_file`], and what reading the file came to.
+    /// As [`Socket::send_file`].
     pub async fn send_file(
         &mut self,
         file: &Arc<File>,
         mut offset: u64,
         end: u64,
         mut progress: impl FnMut(&Socket, usize),
-    ) -> io::Result<()> {
+    ) -> Result<(), SendFileError> {
         let mut turn = 0;
         while offset < end {
             let count = match self.encrypt_warm(file, offset, end)? {
@@ -188,12 +188,13 @@ impl TlsSocket {
 
     /// Encrypts what is held and as many bytes of the file from `offset` as are in memory and make a batch;
     /// returns how many those are. Does nothing when there are none.
-    fn encrypt_warm(&mut self, file: &File, offset: u64, end: u64) -> io::Result<usize> {
+    fn encrypt_warm(&mut self, file: &File, offset: u64, end: u64) -> Result<usize, SendFileError> {
         PLAIN.with_borrow_mut(|plain| {
             let head = self.held.len();
             let rest = usize::try_from(end - offset).unwrap_or(usize::MAX);
             let batch = TLS_BATCH_BYTES.min(head.saturating_add(rest));
-            let count = sys::read_in_memory(file, &mut plain[head..batch], offset)?;
+            let count = sys::read_in_memory(file, &mut plain[head..batch], offset)
+                .map_err(SendFileError::File)?;
             if count > 0 {
                 plain[..head].copy_from_slice(&self.held);
                 self.held.clear();
@@ -205,7 +206,12 @@ impl TlsSocket {
 
     /// Reads bytes of the file from `offset` on a helper thread and sends them, but for the last batch,
     /// which is encrypted; returns how many they are.
-    async fn send_cold(&mut self, file: &Arc<File>, offset: u64, end: u64) -> io::Result<usize> {
+    async fn send_cold(
+        &mut self,
+        file: &Arc<File>,
+        offset: u64,
+        end: u64,
+    ) -> Result<usize, SendFileError> {
         let rest = usize::try_from(end - offset).unwrap_or(usize::MAX);
         let count = rest.min(TLS_COLD_BYTES);
         let mut bytes = std::mem::take(&mut self.held);
@@ -216,7 +222,9 @@ impl TlsSocket {
             file.read_exact_at(&mut bytes[head..], offset)
                 .map(|()| bytes)
         })
-        .await??;
+        .await
+        .flatten()
+        .map_err(SendFileError::File)?;
         for batch in bytes.chunks(TLS_BATCH_BYTES) {
             self.flush(true).await?;
             self.encrypt(batch)?;

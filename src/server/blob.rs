@@ -10,16 +10,18 @@ use super::cycle;
 use super::exchange::{Exchange, Next, Terms};
 use super::grants::Credential;
 use super::open_blobs::CoreBlob;
+use super::opening::is_shortage;
 use super::permit;
 use super::reply::{Reply, Status};
 use crate::access::{Item, Shown, Visit};
 use crate::digest::Digest;
-use crate::fill::{Failure, Fill, Join};
+use crate::fill::{Failure, Follower, Join};
 use crate::http::response::Connection;
 use crate::http::{Framing, Method, Request, ResponseHead, Version, if_none_match};
 use crate::limits::REJOINS_MAX;
 use crate::metrics::CacheUse;
 use crate::registry::{Code, Route, media_type};
+use crate::rt;
 use crate::upstream;
 
 /// What a blob's name means never changes (distribution sends the same).
@@ -52,7 +54,11 @@ pub(super) async fn answer_plain(exchange: &mut Exchange, request: &Request<'_>)
             return None;
         }
     }
-    blob.touch(&service.store, seconds);
+    let warm_end = match blob.small {
+        Some(_) => u64::MAX,
+        None => body::warm(exchange, &blob, 0..blob.size_bytes, seconds).await?,
+    };
+    blob.touch(&exchange.context.service.store, seconds);
     let mut output = std::mem::take(&mut exchange.output);
     output.clear();
     output.extend_from_slice(blob.plain.get_or_init(|| write_plain(exchange, &blob)));
@@ -64,7 +70,7 @@ pub(super) async fn answer_plain(exchange: &mut Exchange, request: &Request<'_>)
         return Some(exchange.send(output, Connection::Stay).await);
     }
     exchange.output = output;
-    let source = Source::Stored(blob);
+    let source = Source::Stored { blob, warm_end };
     Some(body::send_range(exchange, &source, 0..source.size_known(), Connection::Stay).await)
 }
 
@@ -117,8 +123,9 @@ pub(super) async fn answer(
     let digest = item.digest;
     if permit::is_granted(&context, terms.shown, item.repository, &digest)
         && let Ok(Some(blob)) = find(&context, digest).await
+        && let Some(next) = send_stored(exchange, request, terms, blob).await
     {
-        return send_stored(exchange, request, terms, blob).await;
+        return next;
     }
     exchange.transport.socket().clear_deadline();
     let admitted = permit::admit(&context, terms.shown, item);
@@ -128,7 +135,7 @@ pub(super) async fn answer(
         Some(Err(reply)) => return exchange.reply(terms, reply).await,
     };
     // Whether it is here is not looked at any closer before this client is known to be permitted.
-    if context.service.store.lookup(&digest).is_none() {
+    if !may_be_here(&context, digest).await {
         return answer_missing(exchange, request, terms, item, &visit).await;
     }
     let permitted = permit::permit(&context, terms.shown, &visit, item, None);
@@ -138,14 +145,35 @@ pub(super) async fn answer(
         Some(Err(reply)) => return exchange.reply(terms, reply).await,
     }
     match find(&context, digest).await {
-        Ok(Some(blob)) => send_stored(exchange, request, terms, blob).await,
-        Ok(None) => answer_missing(exchange, request, terms, item, &visit).await,
+        Ok(Some(blob)) => {
+            if let Some(next) = send_stored(exchange, request, terms, blob).await {
+                return next;
+            }
+        }
+        Ok(None) => {}
         Err(error) => {
             tracing::error!(%digest, %error, "a stored blob could not be opened");
             let reply = Reply::error(Code::Unavailable, "the cache's disk failed");
-            exchange.reply(terms, reply).await
+            return exchange.reply(terms, reply).await;
         }
     }
+    answer_missing(exchange, request, terms, item, &visit).await
+}
+
+/// Says whether a blob may be here: in the index, or on disk without it, as another process on the same
+/// directory may have stored it. That look costs little beside the question to the next hop that it may save.
+async fn may_be_here(context: &Context, digest: Digest) -> bool {
+    let service = &context.service;
+    if service.store.lookup(&digest).is_some() {
+        return true;
+    }
+    if service.fills.is_running(&digest) {
+        return false;
+    }
+    let store = Arc::clone(&service.store);
+    rt::blocking(move || store.has_file(&digest))
+        .await
+        .unwrap_or(false)
 }
 
 /// Answers for a blob that is not here.
@@ -163,16 +191,18 @@ async fn answer_missing(
     }
 }
 
-/// Sends a blob that is here to a client that may have it.
+/// Sends a blob that is here to a client that may have it. `None` means that nothing was sent, as it cannot
+/// be read and is not here any more.
 async fn send_stored(
     exchange: &mut Exchange,
     request: &Request<'_>,
     terms: Terms<'_>,
     blob: Rc<CoreBlob>,
-) -> Next {
+) -> Option<Next> {
     let (seconds, _) = exchange.context.now();
     blob.touch(&exchange.context.service.store, seconds);
-    let source = Source::Stored(blob);
+    let warm_end = 0;
+    let source = Source::Stored { blob, warm_end };
     send(exchange, request, terms, source, CacheUse::Hit).await
 }
 
@@ -182,7 +212,12 @@ async fn find(context: &Context, digest: Digest) -> std::io::Result<Option<Rc<Co
         return Ok(Some(blob));
     }
     let service = &context.service;
-    let Some(blob) = service.opening.open(&service.store, digest).await? else {
+    let mut opened = service.opening.open(&service.store, digest).await;
+    if opened.as_ref().is_err_and(is_shortage) {
+        context.open_blobs.borrow_mut().close_some();
+        opened = service.opening.open(&service.store, digest).await;
+    }
+    let Some(blob) = opened? else {
         return Ok(None);
     };
     let blob = Rc::new(blob);
@@ -214,8 +249,8 @@ async fn answer_absent(
             &visit.trail,
             &context.counters,
         ) {
-            Join::Lead(fill) => (fill, CacheUse::Miss),
-            Join::Follow(fill) => (fill, CacheUse::Collapsed),
+            Join::Lead(fill) => (Rc::new(fill), CacheUse::Miss),
+            Join::Follow(fill) => (Rc::new(fill), CacheUse::Collapsed),
             Join::Busy => break,
             // Committed this very moment.
             Join::Stored => return Box::pin(answer(exchange, request, terms, item)).await,
@@ -226,10 +261,11 @@ async fn answer_absent(
             None => return Next::Abort,
             Some(Ok((size_bytes, is_answer_ours))) => {
                 let source = Source::Filling {
-                    fill: Arc::clone(&fill),
+                    fill: Rc::clone(&fill),
                     size_bytes,
                 };
                 let next = send(exchange, request, terms, source, cache).await;
+                let next = next.unwrap_or(Next::Abort);
                 // Not before: what came was anybody's word until it was proved to be the blob.
                 if let Some(answered) = fill.proved_answer().filter(|_| is_answer_ours) {
                     permit::confirm(&context, visit, item, answered);
@@ -273,7 +309,7 @@ enum Ending {
 /// It is if it was still to come, to a question as this client would put it; then it is the permission.
 async fn wait_for_permitted_head(
     context: &Context,
-    fill: &Fill,
+    fill: &Follower,
     shown: Shown<'_>,
     item: Item<'_>,
     visit: &Visit,
@@ -294,9 +330,9 @@ async fn wait_for_permitted_head(
 }
 
 /// Waits for the next hop's head, and for the whole blob where its size must be known and was not told.
-async fn wait_for_head(fill: &Fill, needs_size: bool) -> Result<Option<u64>, Failure> {
+async fn wait_for_head(fill: &Follower, needs_size: bool) -> Result<Option<u64>, Failure> {
     match fill.head().await {
-        Ok(None) if needs_size => fill.committed().await.map(Some),
+        Ok(None) if needs_size => fill.size().await.map(Some),
         outcome => outcome,
     }
 }
@@ -352,14 +388,15 @@ async fn answer_head(
     exchange.send(output, terms.connection).await
 }
 
-/// Sends what the request asks of a blob whose source is known.
+/// Sends what the request asks of a blob whose source is known; `None` means that it is stored and cannot
+/// be read, and that nothing was sent.
 async fn send(
     exchange: &mut Exchange,
     request: &Request<'_>,
     terms: Terms<'_>,
     source: Source,
     cache: CacheUse,
-) -> Next {
+) -> Option<Next> {
     let digest = source.digest();
     let etag = format!("\"{digest}\"");
     if if_none_match(request.if_none_match.clone(), etag.as_bytes()) {
@@ -367,10 +404,13 @@ async fn send(
             .with("Docker-Content-Digest", digest.to_string())
             .with("ETag", etag)
             .with("Cache-Control", CACHE_CONTROL);
-        return exchange
-            .reply(terms, reply.by(cache, source.behind()))
-            .await;
+        let reply = reply.by(cache, source.behind());
+        return Some(exchange.reply(terms, reply).await);
     }
     let plan = Plan::of(request, &source, &etag);
-    body::send(exchange, terms, &source, plan, cache).await
+    let source = match terms.is_head {
+        true => source,
+        false => source.warmed(exchange, &plan).await?,
+    };
+    Some(body::send(exchange, terms, &source, plan, cache).await)
 }

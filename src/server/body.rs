@@ -7,21 +7,23 @@ use std::sync::Arc;
 use super::blob::describe;
 use super::exchange::{Exchange, Next, Terms};
 use super::open_blobs::CoreBlob;
+use super::opening::{give_up, is_shortage};
 use super::reply::{Reply, Status};
 use crate::digest::Digest;
-use crate::fill::Fill;
+use crate::fill::Follower;
 use crate::http::response::Connection;
 use crate::http::{Boundary, Framing, Method, Multipart, Ranges, Request, if_range_matches, range};
 use crate::metrics::{CacheUse, RequestRefusal};
 use crate::registry::{Code, media_type};
+use crate::rt::{self, DeadlineKind, SendFileError, Socket};
 
 /// Where a blob's bytes come from.
 pub(super) enum Source {
-    /// A committed file.
-    Stored(Rc<CoreBlob>),
+    /// A committed file, in memory from where the response begins to `warm_end`; see [`warm`].
+    Stored { blob: Rc<CoreBlob>, warm_end: u64 },
     /// A file that grows. Without a size only all of it can be sent, in chunks.
     Filling {
-        fill: Arc<Fill>,
+        fill: Rc<Follower>,
         size_bytes: Option<u64>,
     },
 }
@@ -29,7 +31,7 @@ pub(super) enum Source {
 impl Source {
     pub(super) fn digest(&self) -> Digest {
         match self {
-            Self::Stored(blob) => blob.digest,
+            Self::Stored { blob, .. } => blob.digest,
             Self::Filling { fill, .. } => fill.digest(),
         }
     }
@@ -37,14 +39,14 @@ impl Source {
     /// Returns what caches behind the next hop said of their part in this very answer.
     pub(super) fn behind(&self) -> &str {
         match self {
-            Self::Stored(_) => "",
+            Self::Stored { .. } => "",
             Self::Filling { fill, .. } => fill.cache_status(),
         }
     }
 
     fn size_bytes(&self) -> Option<u64> {
         match self {
-            Self::Stored(blob) => Some(blob.size_bytes),
+            Self::Stored { blob, .. } => Some(blob.size_bytes),
             Self::Filling { size_bytes, .. } => *size_bytes,
         }
     }
@@ -52,6 +54,48 @@ impl Source {
     /// Returns the size where it is known, else "without end".
     pub(super) fn size_known(&self) -> u64 {
         self.size_bytes().unwrap_or(u64::MAX)
+    }
+
+    /// Makes sure that what is sent first by `plan` can be read, while the client can still be told that it
+    /// has to come from elsewhere; `None` if it cannot.
+    pub(super) async fn warmed(self, exchange: &Exchange, plan: &Plan) -> Option<Self> {
+        let Self::Stored { blob, .. } = self else {
+            return Some(self);
+        };
+        let (seconds, _) = exchange.context.now();
+        let range = match plan {
+            Plan::Whole => 0..blob.size_bytes,
+            Plan::One(range) => range.clone(),
+            Plan::Several(ranges) => ranges.first().cloned().unwrap_or_default(),
+            Plan::Unsatisfiable | Plan::TooMany => 0..0,
+        };
+        let warm_end = warm(exchange, &blob, range, seconds).await?;
+        Some(Self::Stored { blob, warm_end })
+    }
+}
+
+/// Makes sure that the beginning of a range of a stored blob is in memory, and returns where what is known
+/// to be there ends. `None` means that it cannot be read; then it is not in the store any more.
+///
+/// - `now`: in seconds since the epoch.
+pub(super) async fn warm(
+    exchange: &Exchange,
+    blob: &CoreBlob,
+    range: Range<u64>,
+    now: u64,
+) -> Option<u64> {
+    // What was sent whole within the last seconds is in memory: the probe is saved.
+    if range == (0..blob.size_bytes) && blob.sent_whole.get() + 2 > now {
+        return Some(u64::MAX);
+    }
+    match rt::warm(&blob.file, range.start, range.end).await {
+        Ok(warm_end) => Some(warm_end),
+        // Of memory or descriptors: it may go better in a moment, and if not, the response ends short.
+        Err(error) if is_shortage(&error) => Some(range.start),
+        Err(error) => {
+            give_up(&exchange.context.service.store, blob, error).await;
+            None
+        }
     }
 }
 
@@ -183,7 +227,7 @@ pub(super) async fn send_range(
     range: Range<u64>,
     connection: Connection,
 ) -> Next {
-    if let Err(next) = send_piece(exchange, source, range).await {
+    if let Err(next) = send_piece(exchange, source, range, u64::MAX).await {
         return next;
     }
     exchange.ended(Ok(()), connection)
@@ -218,7 +262,9 @@ async fn send_several(
     }
     for (index, range) in ranges.iter().enumerate() {
         multipart.part_head(index, &mut exchange.output);
-        if let Err(next) = send_piece(exchange, source, range.clone()).await {
+        let later = ranges[index + 1..].iter().map(|range| range.start).min();
+        let later = later.unwrap_or(u64::MAX);
+        if let Err(next) = send_piece(exchange, source, range.clone(), later).await {
             return next;
         }
     }
@@ -234,7 +280,7 @@ async fn send_chunked(exchange: &mut Exchange, source: &Source, connection: Conn
         return Next::Abort;
     };
     // The head goes out before anything is waited for.
-    if let Err(next) = send_piece(exchange, source, 0..0).await {
+    if let Err(next) = send_piece(exchange, source, 0..0, u64::MAX).await {
         return next;
     }
     let mut cursor = 0;
@@ -251,7 +297,7 @@ async fn send_chunked(exchange: &mut Exchange, source: &Source, connection: Conn
         }
         let size = format!("{:x}\r\n", filled - cursor);
         exchange.output.extend_from_slice(size.as_bytes());
-        if let Err(next) = send_piece(exchange, source, cursor..filled).await {
+        if let Err(next) = send_piece(exchange, source, cursor..filled, u64::MAX).await {
             return next;
         }
         exchange.output.extend_from_slice(b"\r\n");
@@ -260,55 +306,63 @@ async fn send_chunked(exchange: &mut Exchange, source: &Source, connection: Conn
 }
 
 /// Sends what is in `exchange.output`, empties it, and sends bytes `range` of the source.
+///
+/// - `later`: the lowest byte that the response has still to come to after these.
 async fn send_piece(
     exchange: &mut Exchange,
     source: &Source,
     range: Range<u64>,
+    later: u64,
 ) -> Result<(), Next> {
     exchange
         .transport
         .set_deadline(exchange.context.service.options.send_timeout);
     let mut output = std::mem::take(&mut exchange.output);
     let outcome = match source {
-        Source::Stored(blob) => send_stored(exchange, blob, &output, range).await,
+        Source::Stored { blob, warm_end } => {
+            send_stored(exchange, blob, *warm_end, &output, range).await
+        }
         Source::Filling { fill, .. } => {
             let outcome;
             (outcome, output) = exchange.transport.send_all(output).await;
             match outcome {
-                Ok(()) => send_filling(exchange, fill, range).await?,
-                Err(error) => Err(error),
+                Ok(()) => send_filling(exchange, fill, range, later).await?,
+                Err(error) => Err(error.into()),
             }
         }
     };
     output.clear();
     exchange.output = output;
-    outcome.map_err(|error| {
-        if error.kind() == std::io::ErrorKind::UnexpectedEof {
-            tracing::error!(digest = %source.digest(), "a stored blob is shorter than its size");
+    let Err(error) = outcome else { return Ok(()) };
+    let error = match (error, source) {
+        (SendFileError::File(error), Source::Stored { blob, .. }) if !is_shortage(&error) => {
+            let kind = error.kind();
+            give_up(&exchange.context.service.store, blob, error).await;
+            kind.into()
         }
-        let next = exchange.ended(Err(error), Connection::Close);
-        exchange.context.counters.responses_aborted.add(1);
-        next
-    })
+        (SendFileError::File(error) | SendFileError::Socket(error), _) => error,
+    };
+    let next = exchange.ended(Err(error), Connection::Close);
+    exchange.context.counters.responses_aborted.add(1);
+    Err(next)
 }
 
 async fn send_stored(
     exchange: &mut Exchange,
     blob: &CoreBlob,
+    warm_end: u64,
     head: &[u8],
     range: Range<u64>,
-) -> std::io::Result<()> {
+) -> Result<(), SendFileError> {
     if range.is_empty() {
         let (outcome, _) = exchange.transport.send_all(head.to_vec()).await;
-        return outcome;
+        return Ok(outcome?);
     }
     exchange.transport.send_before_file(head).await?;
-    let (seconds, _) = exchange.context.now();
     let is_whole = range == (0..blob.size_bytes);
-    // What was sent whole within the last seconds is in memory: the probe is saved.
-    let is_warm = is_whole && blob.sent_whole.get() + 2 > seconds;
-    send_file(exchange, &blob.file, range, is_warm).await?;
+    send_file(exchange, &blob.file, range, warm_end, |_| ()).await?;
     if is_whole {
+        let (seconds, _) = exchange.context.now();
         blob.sent_whole.set(seconds);
     }
     Ok(())
@@ -317,10 +371,12 @@ async fn send_stored(
 /// Sends a range of a growing file, waiting for it where it has not been filled.
 async fn send_filling(
     exchange: &mut Exchange,
-    fill: &Fill,
+    fill: &Follower,
     range: Range<u64>,
-) -> Result<std::io::Result<()>, Next> {
+    later: u64,
+) -> Result<Result<(), SendFileError>, Next> {
     let mut cursor = range.start;
+    fill.pass(cursor.min(later));
     while cursor < range.end {
         // The next hop's deadlines bound this wait, not the client's.
         exchange.transport.socket().clear_deadline();
@@ -329,16 +385,20 @@ async fn send_filling(
             return Err(abort(exchange));
         };
         let end = filled.min(range.end);
-        let Some(file) = fill.file().filter(|_| end > cursor) else {
+        let Some(piece) = fill.piece(cursor, end).filter(|_| end > cursor) else {
             return Err(abort(exchange));
         };
         exchange
             .transport
             .set_deadline(exchange.context.service.options.send_timeout);
-        if let Err(error) = send_file(exchange, &file, cursor..end, true).await {
-            return Ok(Err(error));
+        let passed = |count| {
+            cursor += count;
+            fill.pass(cursor.min(later));
+        };
+        let sent = send_file(exchange, &piece.file, piece.range, u64::MAX, passed).await;
+        if sent.is_err() {
+            return Ok(sent);
         }
-        cursor = end;
     }
     Ok(Ok(()))
 }
@@ -347,17 +407,19 @@ async fn send_file(
     exchange: &mut Exchange,
     file: &Arc<std::fs::File>,
     range: Range<u64>,
-    is_warm: bool,
-) -> std::io::Result<()> {
+    warm_end: u64,
+    mut passed: impl FnMut(u64),
+) -> Result<(), SendFileError> {
     let send_timeout = exchange.context.service.options.send_timeout;
     let counters = Arc::clone(&exchange.context.counters);
-    let progress = |socket: &crate::rt::Socket, count: usize| {
+    let progress = |socket: &Socket, count: usize| {
         counters.client_bytes.add(count as u64);
-        socket.set_deadline(send_timeout, crate::rt::DeadlineKind::Active);
+        socket.set_deadline(send_timeout, DeadlineKind::Active);
+        passed(count as u64);
     };
     exchange
         .transport
-        .send_file(file, range.start, range.end, is_warm, progress)
+        .send_file(file, range.start, range.end, warm_end, progress)
         .await
 }
 

@@ -27,9 +27,11 @@ pub(super) struct CoreBlob {
     used: Cell<(u64, u32)>,
 }
 
-/// Reads what a core wants in memory of a blob that was just opened. May block.
+/// Reads what a core wants in memory of a blob that was just opened: all of a small one. Of others a byte is
+/// read all the same, so that a file that opens and cannot be read is found here. May block.
 pub(super) fn read_small(blob: &OpenBlob) -> std::io::Result<Option<Box<[u8]>>> {
     if blob.size_bytes > MEMORY_BLOB_BYTES_MAX {
+        blob.file.read_exact_at(&mut [0], 0)?;
         return Ok(None);
     }
     let size = usize::try_from(blob.size_bytes).map_err(std::io::Error::other)?;
@@ -112,6 +114,14 @@ impl OpenBlobs {
             self.old = std::mem::take(&mut self.young);
         }
         self.young.insert(blob.digest, blob);
+    }
+
+    /// Closes about half of them, as descriptors have run out elsewhere. Responses that are sending one keep
+    /// it open to their end.
+    pub(super) fn close_some(&mut self) {
+        if std::mem::take(&mut self.old).is_empty() {
+            self.young.clear();
+        }
     }
 
     /// Closes what was deleted meanwhile, so that the disk gets its room back. Responses that are

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
-use crate::rt::{DeadlineKind, Socket, TlsSocket};
+use crate::rt::{DeadlineKind, SendFileError, Socket, TlsSocket};
 
 /// Bytes to and from one client.
 pub(super) enum Transport {
@@ -62,11 +62,14 @@ impl Transport {
         file: &Arc<File>,
         offset: u64,
         end: u64,
-        is_warm: bool,
+        warm_end: u64,
         progress: impl FnMut(&Socket, usize),
-    ) -> io::Result<()> {
+    ) -> Result<(), SendFileError> {
         match self {
-            Self::Plain(socket) => socket.send_file(file, offset, end, is_warm, progress).await,
+            Self::Plain(socket) => {
+                let sending = socket.send_file(file, offset, end, warm_end, progress);
+                sending.await
+            }
             Self::Tls(tls) => tls.send_file(file, offset, end, progress).await,
         }
     }

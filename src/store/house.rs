@@ -8,8 +8,9 @@ use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_OMIT, utimensat};
 
 use super::journal::{Change, Journal};
 use super::layout::Kind;
-use super::lease::{Lease, Standing};
+use super::lease::{self, Lease, Standing};
 use super::publish::Publish;
+use super::upkeep::EXPIRED_AT_ONCE;
 use super::{Store, about, import, quarantine};
 use crate::digest::Digest;
 use crate::limits::{DISK_TRIAL_BYTES, JOURNAL_BATCH};
@@ -17,8 +18,6 @@ use crate::metrics::{DiskTrouble, Removal};
 
 /// Between two ticks.
 const TICK: Duration = Duration::from_millis(100);
-/// How often the lease is renewed and the room looked at.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often the journal is written: what a killed process forgets of last uses.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 /// How long a journal that could not be written is left alone.
@@ -74,7 +73,7 @@ impl House {
             lease,
             journal_rests: None,
             quarantined: quarantine::Watch::default(),
-            look: Due::every(LOOK_EVERY),
+            look: Due::every(lease::TICK_EVERY),
             flush: Due::every(FLUSH_EVERY),
             expire,
             clear: Due::every(CLEAR_EVERY),
@@ -98,11 +97,8 @@ impl House {
         if self.store.trouble.is_trial_due(now) {
             self.try_disk(now);
         }
-        if self.expire.as_mut().is_some_and(|due| due.is_now(now)) && self.is_keeper() {
-            let expired = self.store.expire(wall);
-            if expired > 0 {
-                tracing::info!(expired, "not pulled within blobttl: deleted");
-            }
+        if self.expire.as_mut().is_some_and(|due| due.is_now(now)) && self.store.is_keeper() {
+            self.expire(wall);
         }
         if self.flush.is_now(now) {
             self.flush(now);
@@ -121,7 +117,7 @@ impl House {
         if let Err(error) = self.store.checkpoint() {
             tracing::warn!(%error, "the store could not be synced");
         }
-        if !self.is_keeper() {
+        if !self.store.is_keeper() {
             return;
         }
         self.journal_rests = None;
@@ -137,22 +133,28 @@ impl House {
         self.lease.release();
     }
 
-    fn is_keeper(&self) -> bool {
-        self.store.is_keeper.load(Ordering::Acquire)
+    fn expire(&mut self, wall: SystemTime) {
+        let expired = self.store.expire(wall);
+        if expired > 0 {
+            tracing::info!(expired, "not pulled within blobttl: deleted");
+        }
+        if let Some(due) = self.expire.as_mut().filter(|_| expired == EXPIRED_AT_ONCE) {
+            // There is more.
+            due.at = None;
+        }
     }
 
     fn hold_lease(&mut self, now: Instant) {
-        let is_holder = self.lease.tick(now) == Standing::Holder;
-        let has_company = self.lease.has_company() || !is_holder;
-        self.store.has_company.store(has_company, Ordering::Release);
-        let was_holder = self.store.is_keeper.swap(is_holder, Ordering::AcqRel);
-        if is_holder && !was_holder {
-            tracing::info!("this process keeps house in the storage directory from now on");
-            // Whoever did it knew more.
-            self.store.wants_scan.store(true, Ordering::Release);
+        let standing = self.lease.tick(now);
+        let store = &self.store;
+        let has_company = self.lease.has_company();
+        store.has_company.store(has_company, Ordering::Release);
+        let is_holder = self.lease.is_holder();
+        store.is_keeper.store(is_holder, Ordering::Release);
+        if standing == Standing::BecameHolder {
+            // Whoever held it knew more, and its journal is not ours to go on with.
+            store.wants_scan.store(true, Ordering::Release);
             self.journal.doubt();
-        } else if was_holder && !is_holder {
-            tracing::info!("another process keeps house in the storage directory");
         }
     }
 
@@ -184,7 +186,7 @@ impl House {
                 return;
             }
         };
-        if excess > 0 && self.is_keeper() && store.evict(excess) == 0 {
+        if excess > 0 && self.store.is_keeper() && store.evict(excess) == 0 {
             let lacks = room.lacks_free(store.layout.root()).unwrap_or(0);
             if lacks > 0 {
                 let full = rustix::io::Errno::NOSPC.into();
@@ -204,7 +206,7 @@ impl House {
 
     /// Writes what has changed to the journal.
     fn flush(&mut self, now: Instant) {
-        let is_keeper = self.is_keeper();
+        let is_keeper = self.store.is_keeper();
         loop {
             let changes = self.store.inventory.take_notes(JOURNAL_BATCH);
             if changes.is_empty() {
@@ -231,7 +233,7 @@ impl House {
 
     /// Takes "ended in order" away from the journal, before anything below the root changes.
     pub(super) fn begin(&mut self) {
-        if self.is_keeper()
+        if self.store.is_keeper()
             && let Err(error) = self.journal.begin()
         {
             self.journal_failed(&error, Instant::now());

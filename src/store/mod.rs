@@ -114,6 +114,8 @@ pub struct Store {
     is_keeper: AtomicBool,
     /// Others share the directory.
     has_company: AtomicBool,
+    /// Files that could not be read.
+    unreadable: Mutex<upkeep::Unreadable>,
     /// What is on disk has to be compared with what memory knows.
     wants_scan: AtomicBool,
     /// The disk said that it is full.
@@ -177,7 +179,7 @@ impl Store {
                 is_known || (!is_whole && layout.path(kind, digest).exists())
             })
         })?;
-        let lease = Lease::claim(layout.root(), Instant::now())?;
+        let lease = Lease::claim(layout.root(), Instant::now());
         let store = Arc::new(Self {
             inventory,
             manifests: Manifests::default(),
@@ -190,8 +192,9 @@ impl Store {
             durability: options.durability,
             device: layout.device()?,
             making_room: Mutex::new(()),
-            is_keeper: AtomicBool::new(true),
-            has_company: AtomicBool::new(false),
+            unreadable: Mutex::default(),
+            is_keeper: AtomicBool::new(lease.is_holder()),
+            has_company: AtomicBool::new(lease.has_company()),
             wants_scan: AtomicBool::new(!is_whole),
             wants_room: AtomicBool::new(false),
             layout,
@@ -244,6 +247,12 @@ impl Store {
     pub fn touch(&self, entry: &Reading, now: u64, hits: u32) {
         let now = u32::try_from(now).unwrap_or(u32::MAX);
         self.inventory.touch(entry.entry(), now, hits);
+    }
+
+    /// Says whether there is a file of a blob, whatever memory knows. May block.
+    #[must_use]
+    pub fn has_file(&self, digest: &Digest) -> bool {
+        self.layout.path(Kind::Blob, digest).is_file()
     }
 
     /// Opens a blob for sending, whether memory knows it or not: another process may have stored it.
@@ -307,7 +316,8 @@ impl Store {
                 }
                 Ok(None)
             }
-            Err(error) => Err(about(&path, &error)),
+            // As it is: whoever opens tells a damaged file from a shortage of descriptors by its number.
+            Err(error) => Err(error),
         }
     }
 

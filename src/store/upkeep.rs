@@ -5,12 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
+use rustix::io::Errno;
+
+use super::check::{Checked, Finding};
 use super::checkpoint::Failed;
 use super::entry::{Entry, seconds};
 use super::layout::Kind;
 use super::partial::Partial;
 use super::quarantine;
 use super::room::{Asked, Reservation};
+use super::scrub::Holdings;
 use super::{Durability, Store};
 use crate::digest::Digest;
 use crate::limits::{ROOM_PATIENCE, ROOM_STEP_BYTES};
@@ -21,6 +25,12 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(5);
 
 /// Between two looks whether a deleted file was closed.
 const CLOSING_TICK: Duration = Duration::from_millis(5);
+
+/// Files in a minute that the disk could not read and that are taken away. With more it is the disk that fails.
+const UNREADABLE_MAX: u32 = 8;
+
+/// Entries that expire in one go: a second or two of deletions.
+pub(super) const EXPIRED_AT_ONCE: usize = 20_000;
 
 /// Entries that are spared in one search for room because another process has used them lately.
 const SPARED_MAX: usize = 1024;
@@ -121,7 +131,8 @@ impl Store {
         is_later
     }
 
-    /// Deletes what has not been pulled for the TTL. Returns how many blobs and manifests went.
+    /// Deletes what has not been pulled for the TTL, at most [`EXPIRED_AT_ONCE`] of them. Returns how many
+    /// blobs and manifests went.
     pub fn expire(&self, now: SystemTime) -> usize {
         let Some(ttl) = self.blob_ttl else { return 0 };
         let Some(oldest) = now.checked_sub(ttl) else {
@@ -131,10 +142,55 @@ impl Store {
         let is_stale = |entry: &Entry| entry.last_use() < oldest && !entry.is_pinned();
         let mut stale = self.inventory.select(is_stale);
         stale.retain(|entry| !(self.was_used_elsewhere(entry) && entry.last_use() >= oldest));
+        stale.truncate(EXPIRED_AT_ONCE);
         for entry in &stale {
             self.delete(entry, Removal::Ttl);
         }
         stale.len()
+    }
+
+    /// Takes note of what the scrub has found.
+    pub fn note_scrubbed(&self, read_bytes: u64, checked: Option<&Checked>) {
+        let numbers = self.inventory.numbers();
+        numbers
+            .scrubbed_bytes
+            .fetch_add(read_bytes, Ordering::Relaxed);
+        let Some(checked) = checked else { return };
+        let digest = checked.digest;
+        let (error, fate) = match &checked.finding {
+            Finding::Sound | Finding::Vanished => return,
+            Finding::Unreadable(error) => {
+                tracing::warn!(%digest, %error, "the scrub could not read a stored file");
+                return;
+            }
+            Finding::Rotten { error, fate } => (error, fate),
+        };
+        let why = error
+            .as_ref()
+            .map_or_else(|| "wrong bytes".to_owned(), ToString::to_string);
+        tracing::warn!(%digest, why, ?fate, "the scrub found a damaged file: it is fetched anew when it is next asked for");
+        if matches!(fate, Some(Ok(_))) {
+            numbers.quarantined.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Some(entry) = self.inventory.lookup(checked.kind, &digest) {
+            self.forget(&entry, Removal::Damaged);
+        }
+    }
+
+    /// Returns what the scrub has before it.
+    #[must_use]
+    pub fn holdings(&self) -> Holdings {
+        let numbers = self.inventory.numbers();
+        Holdings {
+            files: numbers.entries.load(Ordering::Relaxed),
+            bytes: numbers.bytes.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Says whether this process keeps house in the directory.
+    #[must_use]
+    pub fn is_keeper(&self) -> bool {
+        self.is_keeper.load(Ordering::Acquire)
     }
 
     /// Returns how often [`Store::expire`] wants to be called: within a minute, and sooner for a short TTL.
@@ -188,12 +244,32 @@ impl Store {
         numbers.quarantined.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Takes a blob that the disk could not read out of the store; it is fetched anew when it is next asked
-    /// for. Responses that are sending it go on as far as they can.
+    /// Takes a blob that could not be opened or read out of the store; it is fetched anew when it is next
+    /// asked for. Responses that are sending it go on as far as they can.
+    ///
+    /// After several in a row within a minute it is the disk that fails: then files are left where they are,
+    /// so that a cable that came loose does not cost the store.
     pub fn quarantine(&self, digest: &Digest, error: &io::Error) {
-        if let Some(entry) = self.lookup(digest) {
-            self.condemn(&entry, &error.to_string());
+        let entry = self.lookup(digest);
+        if super::is_vanished(error) {
+            if let Some(entry) = entry {
+                self.forget(&entry, Removal::Vanished);
+            }
+            return;
         }
+        if self.unreadable.lock().note(Instant::now()) > UNREADABLE_MAX {
+            tracing::debug!(%digest, %error, "a stored blob could not be read, and is left where it is");
+            if let Some(entry) = entry {
+                self.forget(&entry, Removal::Damaged);
+            }
+            drop(self.noting::<()>("read", Err(Errno::IO.into())));
+            return;
+        }
+        let entry = entry.unwrap_or_else(|| {
+            let now = seconds(SystemTime::now());
+            self.add(Entry::new(Kind::Blob, digest, 0, now), None)
+        });
+        self.condemn(&entry, &error.to_string());
     }
 
     /// Forces what was committed and linked to the medium, and remembers that it is there.
@@ -202,7 +278,9 @@ impl Store {
     /// The disk's; what may have been lost by it is deleted, to be filled anew. Links that cannot be written
     /// are no error: they stay in memory and are tried again.
     pub fn checkpoint(&self) -> io::Result<()> {
-        if self.links.flush() {
+        if !self.is_keeper() {
+            self.links.leave_to_others();
+        } else if self.links.flush() {
             self.checkpoint.note();
         }
         match self.checkpoint.advance(self.layout.root()) {
@@ -225,6 +303,30 @@ impl Store {
     #[must_use]
     pub fn checkpoint_every(&self) -> Option<Duration> {
         (self.durability != Durability::None).then_some(CHECKPOINT_EVERY)
+    }
+}
+
+/// How many files could not be read lately.
+#[derive(Debug, Default)]
+pub(super) struct Unreadable {
+    since: Option<Instant>,
+    count: u32,
+}
+
+impl Unreadable {
+    /// Counts one more, and returns how many there were within a minute.
+    fn note(&mut self, now: Instant) -> u32 {
+        if self
+            .since
+            .is_none_or(|since| now > since + Duration::from_secs(60))
+        {
+            *self = Self {
+                since: Some(now),
+                count: 0,
+            };
+        }
+        self.count += 1;
+        self.count
     }
 }
 

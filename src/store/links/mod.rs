@@ -133,6 +133,12 @@ impl Links {
         }
     }
 
+    /// Forgets what is pending: another process writes the log. Each link that the next start does not know
+    /// costs one question to the origin.
+    pub(super) fn leave_to_others(&self) {
+        *self.pending.lock() = Pending::default();
+    }
+
     /// Has the log written anew at the next flush: pages of it may have been lost.
     pub(super) fn doubt(&self) {
         self.log.lock().doubt();

@@ -1,0 +1,83 @@
+//! One client's hold on a fill.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::held::{Piece, Seat};
+use super::{Failure, Fill};
+
+/// One response's hold on a fill: what it may still want of a blob that the disk does not take is kept for
+/// it in memory. Dropping it lets go.
+///
+/// It holds all of the blob until [`Follower::pass`] says less.
+#[derive(Debug)]
+pub struct Follower {
+    fill: Arc<Fill>,
+    seat: Seat,
+    key: u64,
+}
+
+impl Deref for Follower {
+    type Target = Fill;
+
+    fn deref(&self) -> &Fill {
+        &self.fill
+    }
+}
+
+impl Follower {
+    /// Joins `fill`, if its first byte is still there.
+    pub(super) fn join(fill: &Arc<Fill>) -> Option<Self> {
+        let (key, seat) = fill.held.lock().join()?;
+        Some(Self {
+            fill: Arc::clone(fill),
+            seat,
+            key,
+        })
+    }
+
+    /// Says that what lies before `offset` is not wanted any more.
+    pub fn pass(&self, offset: u64) {
+        let before = self.seat.fetch_max(offset, Ordering::SeqCst);
+        if before < offset {
+            self.fill.heed_pass(before);
+        }
+    }
+
+    /// Waits until more than the first `cursor` bytes may be sent, or all have been filled; returns
+    /// how many may be sent. Equal to `cursor` only when the blob is complete and has no more.
+    ///
+    /// # Errors
+    /// Why the fill failed; what was filled before stays valid. Also that the disk failed, where this very
+    /// follower holds bytes that leave no room for those it waits for: ranges that go backwards.
+    pub async fn more(&self, cursor: u64) -> Result<u64, Failure> {
+        let outcome = self.fill.more(cursor, || {
+            let hold = self.seat.load(Ordering::SeqCst);
+            hold < cursor && self.fill.waits_for(hold)
+        });
+        outcome.await
+    }
+
+    /// Waits for the end, and returns the blob's size.
+    ///
+    /// # Errors
+    /// As [`Follower::more`]: a blob that the disk does not take ends for this follower when it leaves no
+    /// more room.
+    pub async fn size(&self) -> Result<u64, Failure> {
+        self.more(u64::MAX).await
+    }
+
+    /// Returns where the first bytes from `start` on lie, which have been filled up to `end`.
+    #[must_use]
+    pub fn piece(&self, start: u64, end: u64) -> Option<Piece> {
+        self.fill.held.lock().piece(start..end)
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.fill.held.lock().leave(self.key);
+        self.fill.heed_leave();
+    }
+}
