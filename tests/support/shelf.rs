@@ -118,10 +118,13 @@ pub fn place(root: &Path, digest: &str) -> PathBuf {
     root.join("blobs").join(algorithm).join(&hex[..2]).join(hex)
 }
 
-/// Where a blob lies that was found damaged.
-pub fn quarantined(root: &Path, digest: &str) -> PathBuf {
+/// Whether something was put aside, or noted, of a blob that was found damaged.
+pub fn is_quarantined(root: &Path, digest: &str) -> bool {
     let (_, hex) = digest.split_once(':').unwrap();
-    root.join("quarantine").join(hex)
+    let put_aside = files(root, "quarantine");
+    put_aside
+        .iter()
+        .any(|(path, _)| path.to_string_lossy().contains(hex))
 }
 
 /// Hashes every stored blob: its name must be its digest.
