@@ -127,12 +127,15 @@ pub fn is_quarantined(root: &Path, digest: &str) -> bool {
         .any(|(path, _)| path.to_string_lossy().contains(hex))
 }
 
-/// Hashes every stored blob: its name must be its digest.
+/// Hashes every stored blob: its name must be its digest. What is deleted meanwhile is no matter.
 #[track_caller]
 pub fn assert_sound(root: &Path) {
     for (path, size) in files(root, "blobs") {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        let bytes = fs::read(&path).unwrap();
+        let bytes = match fs::read(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            bytes => bytes.unwrap(),
+        };
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bytes);
         assert_eq!(
             hex(digest.as_ref()),
