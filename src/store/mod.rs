@@ -108,8 +108,8 @@ pub struct Store {
     durability: Durability,
     /// Device of the root directory at start: another one later is another file system.
     device: u64,
-    /// Held by whoever makes room, one at a time.
-    making_room: Mutex<()>,
+    /// Held by whoever makes room, one at a time; when one last waited in vain for files to be closed.
+    making_room: Mutex<Option<Instant>>,
     /// This process keeps house: it evicts, expires, and writes the index.
     is_keeper: AtomicBool,
     /// Others share the directory.
@@ -191,7 +191,7 @@ impl Store {
             blob_ttl: options.blob_ttl,
             durability: options.durability,
             device: layout.device()?,
-            making_room: Mutex::new(()),
+            making_room: Mutex::default(),
             unreadable: Mutex::default(),
             is_keeper: AtomicBool::new(lease.is_holder()),
             has_company: AtomicBool::new(lease.has_company()),

@@ -65,8 +65,15 @@ impl Store {
             return Ok(());
         }
         // One at a time: two who each evict for themselves would evict for both.
-        let _alone = self.making_room.lock();
-        let patience = Instant::now() + ROOM_PATIENCE;
+        let mut gave_up = self.making_room.lock();
+        let begun = Instant::now();
+        // Somebody has just waited in vain: those who come after do not queue up to do the same.
+        let is_hopeless = gave_up.is_some_and(|at| begun < at + 2 * ROOM_PATIENCE);
+        let patience = if is_hopeless {
+            begun
+        } else {
+            begun + ROOM_PATIENCE
+        };
         loop {
             match self.ask(bytes)? {
                 Asked::Promised => return Ok(()),
@@ -77,7 +84,10 @@ impl Store {
                     std::thread::sleep(CLOSING_TICK);
                     self.inventory.sweep();
                 }
-                Asked::Closing => return Err(no_room("deleted blobs are still being sent")),
+                Asked::Closing => {
+                    *gave_up = Some(Instant::now());
+                    return Err(no_room("deleted blobs are still being sent"));
+                }
             }
         }
     }

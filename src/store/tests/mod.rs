@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use super::*;
 
 /// A store and whoever keeps it, not ended in order when it is dropped: as if the process were killed.
-struct Opened {
+pub(in crate::store) struct Opened {
     store: Arc<Store>,
     house: House,
 }
@@ -48,7 +48,7 @@ fn open_with(options: &Options) -> Opened {
     Opened { store, house }
 }
 
-fn open(root: &std::path::Path) -> Opened {
+pub(in crate::store) fn open(root: &std::path::Path) -> Opened {
     open_with(&options(root))
 }
 
@@ -77,14 +77,14 @@ fn open_blob(store: &Store, digest: &Digest) -> Option<OpenBlob> {
     }
 }
 
-fn content(store: &Store, digest: &Digest) -> Option<Vec<u8>> {
+pub(in crate::store) fn content(store: &Store, digest: &Digest) -> Option<Vec<u8>> {
     let blob = open_blob(store, digest)?;
     let mut bytes = vec![0; usize::try_from(blob.size_bytes).unwrap()];
     blob.file.read_exact_at(&mut bytes, 0).unwrap();
     Some(bytes)
 }
 
-fn is_doubtful(store: &Store, digest: &Digest) -> bool {
+pub(in crate::store) fn is_doubtful(store: &Store, digest: &Digest) -> bool {
     matches!(store.open_blob(digest).unwrap(), super::Opened::Doubtful)
 }
 
