@@ -95,9 +95,12 @@ fn bytes_of(blob: u8) -> Vec<u8> {
         23 => 5000,
         _ => 37 * (usize::from(blob) + 1),
     };
-    (0..size)
-        .map(|at| blob.wrapping_mul(31).wrapping_add((at % 251) as u8))
-        .collect()
+    let mut byte = blob.wrapping_mul(31);
+    let next = || {
+        byte = byte.wrapping_mul(5).wrapping_add(blob | 1);
+        byte
+    };
+    std::iter::repeat_with(next).take(size).collect()
 }
 
 fn name_of(blob: u8) -> Digest {
