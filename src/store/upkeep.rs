@@ -74,6 +74,7 @@ impl Store {
         } else {
             begun + ROOM_PATIENCE
         };
+        self.inventory.sweep();
         loop {
             match self.ask(bytes)? {
                 Asked::Promised => return Ok(()),

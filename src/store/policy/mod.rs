@@ -67,7 +67,8 @@ pub enum Evict<R> {
     Victim(R),
     /// The steps were used up: call again.
     More,
-    /// Nothing here may go.
+    /// Nothing here may go. What was unpinned while one search went over several calls may be found only by
+    /// the next.
     Nothing,
 }
 
