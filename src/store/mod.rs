@@ -170,8 +170,11 @@ impl Store {
         let space = Space::of(root).map_err(|error| about(root, &error))?;
         let room = Room::new(options, &space, Arc::clone(&numbers));
         let inventory = Inventory::new(room, Arc::clone(&numbers));
-        let (journal, verdict) =
-            Journal::open(layout.journal(), |change| inventory.replay(change))?;
+        let opened = Journal::open(layout.journal(), |change| inventory.replay(change));
+        let (journal, verdict) = opened.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the index on disk could not be read: not used, and the files are looked through");
+            (Journal::lost(layout.journal()), Verdict::Damaged)
+        });
         let is_whole = verdict == Verdict::Clean && !import::is_marked(root);
         let links = Links::open(layout.links(), |digest| {
             [Kind::Blob, Kind::Manifest].into_iter().any(|kind| {

@@ -69,6 +69,13 @@ fn a_proved_blob_that_cannot_be_named_is_delivered_all_the_same() {
     expect_passed(&rig, 1);
     expect_no_errors(&rig);
     fs::remove_file(&folder).unwrap();
+    let trouble = [("kind", "missing")];
+    until("the disk is trusted again", || {
+        rig.transship
+            .metrics()
+            .sum("transship_store_trouble", &trouble)
+            == 0
+    });
     rig.expect_blob(&blob);
     rig.expect_committed(1);
 }

@@ -308,13 +308,13 @@ impl World {
             digest: name_of(blob),
         };
         if is_pinned {
-            crate::store::pin(self.root.path(), &[reference]).unwrap();
+            pin(self.root.path(), &[reference]).unwrap();
             self.pinned.insert(blob);
             if self.store().lookup(&name_of(blob)).is_some() {
                 self.must_stay.insert(blob);
             }
         } else {
-            crate::store::unpin(self.root.path(), &[reference]).unwrap();
+            unpin(self.root.path(), &[reference]).unwrap();
             self.pinned.remove(&blob);
             self.must_stay.remove(&blob);
         }
