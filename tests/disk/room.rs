@@ -4,10 +4,9 @@ use std::fs;
 use std::path::Path;
 
 use super::{
-    assert_settled, evictions, reading, store_bytes, until_kept, until_reading, with_store,
-    with_ttl,
+    assert_settled, evictions, hours_later, reading, store_bytes, until_kept, until_reading,
+    with_store, with_ttl,
 };
-use crate::support::transship::Options;
 use crate::support::{Blob, Origin, Plan, Shelf, Transship, assert_same, shelf, until};
 
 const MIB: usize = 1 << 20;
@@ -174,19 +173,6 @@ fn a_lower_bound_after_a_restart_is_kept_at_once() {
     });
     assert_settled(&again, &stopped.storage);
     assert!(store_bytes(&again) > ROOM / 2);
-}
-
-/// This many hours after the test began, as far as the process can tell. Timers and files have true time.
-fn hours_later(options: Options, hours: u32) -> Options {
-    options
-        .env(
-            "LD_PRELOAD",
-            "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
-        )
-        .env("FAKETIME", format!("+{hours}h"))
-        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-        .env("NO_FAKE_STAT", "1")
-        .env("FAKETIME_NO_CACHE", "1")
 }
 
 #[test]
