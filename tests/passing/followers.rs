@@ -119,9 +119,14 @@ fn a_client_that_takes_nothing_holds_the_others_up_for_its_send_timeout_alone() 
     let config = "version: 0.1\ntransship: {server: {send_timeout: 2s}}\n";
     let rig = Rig::with(cramped().config(config));
     let blob = rig.origin.make(9, LARGE);
+    let gate = Gate::new();
+    rig.origin
+        .plan(&blob, Plan::whole().wait_at(100_000, &gate));
     let mut hanging = ask(&rig, &blob);
     let mut client = ask(&rig, &blob);
+    gate.open();
     expect_rest(&mut client, &blob, 0);
+    assert_eq!(rig.origin.count("GET", &blob.path()), 1);
     let given_up = [("kind", "send")];
     let metrics = rig.transship.metrics();
     assert_eq!(

@@ -278,7 +278,7 @@ impl World {
                 self.now += seconds;
                 self.tick();
             }
-            Operation::Evict { bytes } => drop(self.store().evict(bytes)),
+            Operation::Evict { bytes } => drop(self.store().evict(bytes, 0)),
             Operation::Full => self.fill_up(),
             Operation::Tidy { blob } => {
                 let path = self.store().layout.path(Kind::Blob, &name_of(blob));
