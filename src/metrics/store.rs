@@ -71,6 +71,8 @@ pub struct StoreNumbers {
     pub entries: AtomicU64,
     /// Their bytes.
     pub bytes: AtomicU64,
+    /// Digests that are pinned, stored or not.
+    pub pinned: AtomicU64,
     /// Bytes promised to fills.
     pub reserved_bytes: AtomicU64,
     /// Bytes of files that are deleted and still open.
@@ -127,7 +129,13 @@ impl StoreNumbers {
 
     fn plain(&self) -> Vec<Sample> {
         type Row<'a> = (&'static str, Kind, &'static str, &'a AtomicU64);
-        let rows: [Row<'_>; 9] = [
+        let rows: [Row<'_>; 10] = [
+            (
+                "transship_store_pinned",
+                Kind::Gauge,
+                "Digests that are pinned, with all that pinned images name.",
+                &self.pinned,
+            ),
             (
                 "transship_store_blobs",
                 Kind::Gauge,

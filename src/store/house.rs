@@ -287,6 +287,8 @@ impl Store {
         };
         mark(changed.pinned, true);
         mark(changed.released, false);
+        let pinned = &self.inventory.numbers().pinned;
+        pinned.store(self.pins.len() as u64, Ordering::Relaxed);
     }
 
     /// Does to the disk what a fill would do.
