@@ -44,8 +44,17 @@ use tinylfu::TinyLfu;
 use trace::Trace;
 use transship::store::policy::Tuning;
 
+/// S3-FIFO as its authors set it (Yang et al., SOSP 2023), but in bytes.
+const PUBLISHED: Tuning = Tuning {
+    small_percent: 10,
+    uses_to_stay: 2,
+    ghost_percent: 90,
+    tiny_part: 0,
+};
+
 /// What is compared: a name, and how it is made for a trace and a room.
-type Peer = (String, Box<dyn Fn(&Trace, u64) -> Box<dyn Cache>>);
+type Peer = (String, Make);
+type Make = Box<dyn Fn(&Trace, u64) -> Box<dyn Cache>>;
 
 /// What the command line says.
 struct Options {
@@ -141,7 +150,7 @@ fn synthetic(measures: bool, seed: u64) -> Vec<Trace> {
 
 fn peers() -> Vec<Peer> {
     let mut peers: Vec<Peer> = Vec::new();
-    let mut add = |name: &str, make: Box<dyn Fn(&Trace, u64) -> Box<dyn Cache>>| {
+    let mut add = |name: &str, make: Make| {
         peers.push((name.to_owned(), make));
     };
     for (name, kind) in [
@@ -165,6 +174,10 @@ fn peers() -> Vec<Peer> {
         Box::new(|trace, room| Box::new(TinyLfu::new(trace, room))),
     );
     add(
+        "s3-fifo",
+        Box::new(|trace, room| Box::new(Ours::new(trace, room, PUBLISHED))),
+    );
+    add(
         "ours",
         Box::new(|trace, room| Box::new(Ours::new(trace, room, Tuning::default()))),
     );
@@ -183,26 +196,40 @@ fn peers() -> Vec<Peer> {
 fn settings() -> Vec<Peer> {
     let default = Tuning::default();
     let mut settings = vec![("as it is".to_owned(), default)];
-    for small_percent in [1, 2, 5, 10, 20, 30, 40] {
+    for small_percent in [1, 2, 5, 10, 20, 30] {
         let tuning = Tuning {
             small_percent,
             ..default
         };
-        settings.push((format!("small {small_percent} %"), tuning));
+        settings.push((format!("probation {small_percent} %"), tuning));
     }
     for uses_to_stay in [1, 2, 3] {
         let tuning = Tuning {
             uses_to_stay,
             ..default
         };
-        settings.push((format!("uses to stay {uses_to_stay}"), tuning));
+        settings.push((format!("stays after {uses_to_stay}"), tuning));
     }
-    for ghost_percent in [0, 10, 50, 90, 200, 400] {
+    for ghost_percent in [0, 10, 25, 50, 90, 200] {
         let tuning = Tuning {
             ghost_percent,
             ..default
         };
-        settings.push((format!("ghosts {ghost_percent} %"), tuning));
+        settings.push((format!("ghosts for {ghost_percent} %"), tuning));
+    }
+    for tiny_part in [0, 2, 4, 8, 16, 64] {
+        let name = if tiny_part == 0 {
+            "nothing is tiny".into()
+        } else {
+            format!("tiny below 1/{tiny_part}")
+        };
+        settings.push((
+            name,
+            Tuning {
+                tiny_part,
+                ..default
+            },
+        ));
     }
     let peer = |(name, tuning): (String, Tuning)| -> Peer {
         (

@@ -23,6 +23,7 @@ mod fault;
 mod herd;
 mod manifest;
 mod operate;
+mod passing;
 mod protocol;
 mod runtime;
 mod selftest;

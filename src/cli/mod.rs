@@ -166,7 +166,9 @@ fn read(path: &Path) -> Result<String, String> {
             file.take(bound.saturating_add(1)).read_to_end(&mut bytes)
         })
         .map_err(|error| {
-            format!("{shown}: {error} (want a configuration file, or one of the commands serve and check)")
+            format!(
+                "{shown}: {error} (want a configuration file, or a command: see transship --help)"
+            )
         })?;
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();

@@ -24,7 +24,10 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use crate::limits::{SPILL_SEGMENT_BYTES, SPILL_WINDOW_BYTES, SPILLS_MAX};
+use crate::limits::{SPILL_SEGMENT_BYTES, SPILL_WINDOW_BYTES, SPILLS_MAX, WITHHELD_BYTES};
+
+// Else a follower would wait for withheld bytes, which wait for the window, which waits for the follower.
+const _: () = assert!(SPILL_WINDOW_BYTES > WITHHELD_BYTES);
 
 /// A follower's place: the first byte that it may still want. Never falls.
 pub(super) type Seat = Arc<AtomicU64>;

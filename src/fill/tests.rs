@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::progress::Done;
 use super::*;
 use crate::digest::Algorithm;
-use crate::limits::{SPILL_SEGMENT_BYTES, SPILL_WINDOW_BYTES, SPILLS_MAX, WITHHELD_BYTES};
+use crate::limits::{SPILL_SEGMENT_BYTES, SPILL_WINDOW_BYTES, SPILLS_MAX};
 use crate::rt::{Tier, memory_file};
 
 const SEGMENT: u64 = SPILL_SEGMENT_BYTES;
@@ -237,9 +237,18 @@ fn a_follower_that_waits_for_itself_is_told_so_and_no_other_is() {
 }
 
 #[test]
-fn a_window_is_larger_than_what_is_withheld_and_on_its_way() {
-    // A follower would wait for bytes that wait for the follower.
-    assert!(SPILL_WINDOW_BYTES > 2 * WITHHELD_BYTES);
+fn a_file_that_took_nothing_is_let_go_and_the_herd_may_still_join() {
+    // Each client of a blob that the full disk refuses at its first byte would start a transfer of its own.
+    let fill = fill();
+    let follower = Follower::join(&fill).unwrap();
+    let disk = Arc::new(memory_file().unwrap());
+    fill.held.lock().set_disk(Arc::clone(&disk));
+    spill(&fill, 0);
+    assert_eq!(Arc::strong_count(&disk), 1, "its room is held");
+    write(&fill, 0, 1000);
+    fill.let_go(1000, || panic!("nothing is let go"));
+    assert!(Follower::join(&fill).is_some());
+    drop(follower);
 }
 
 #[test]

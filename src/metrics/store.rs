@@ -62,6 +62,9 @@ impl DiskTrouble {
     }
 }
 
+/// Name, help and value of a metric without labels.
+type Row<'a> = (&'static str, &'static str, &'a AtomicU64);
+
 /// The store's numbers, shared by the threads that write to disk; no core's path of a hit touches them.
 #[derive(Debug, Default)]
 pub struct StoreNumbers {
@@ -71,6 +74,8 @@ pub struct StoreNumbers {
     pub entries: AtomicU64,
     /// Their bytes.
     pub bytes: AtomicU64,
+    /// Digests that are pinned, stored or not.
+    pub pinned: AtomicU64,
     /// Bytes promised to fills.
     pub reserved_bytes: AtomicU64,
     /// Bytes of files that are deleted and still open.
@@ -83,7 +88,7 @@ pub struct StoreNumbers {
     pub quarantined: AtomicU64,
     /// Bytes hashed again.
     pub scrubbed_bytes: AtomicU64,
-    /// Lines of the journal that could not be written in time and were made up for later.
+    /// Times that the index could not be written to disk.
     pub journal_failures: AtomicU64,
 }
 
@@ -126,71 +131,75 @@ impl StoreNumbers {
     }
 
     fn plain(&self) -> Vec<Sample> {
-        type Row<'a> = (&'static str, Kind, &'static str, &'a AtomicU64);
-        let rows: [Row<'_>; 9] = [
+        let sample = |kind, (name, help, value): Row<'_>| Sample {
+            name,
+            kind,
+            help,
+            labels: Vec::new(),
+            value: value.load(Ordering::Relaxed),
+        };
+        let gauges = self.gauges().map(|row| sample(Kind::Gauge, row));
+        let counters = self.counters().map(|row| sample(Kind::Counter, row));
+        gauges.into_iter().chain(counters).collect()
+    }
+
+    fn gauges(&self) -> [Row<'_>; 7] {
+        [
+            (
+                "transship_store_pinned",
+                "Digests that are pinned, with all that pinned images name.",
+                &self.pinned,
+            ),
             (
                 "transship_store_blobs",
-                Kind::Gauge,
                 "Blobs and manifests stored.",
                 &self.entries,
             ),
             (
                 "transship_store_bytes",
-                Kind::Gauge,
                 "Bytes of all that is stored.",
                 &self.bytes,
             ),
             (
                 "transship_store_bytes_max",
-                Kind::Gauge,
                 "Most bytes that may be stored.",
                 &self.bytes_max,
             ),
             (
                 "transship_store_reserved_bytes",
-                Kind::Gauge,
                 "Bytes promised to fills that run.",
                 &self.reserved_bytes,
             ),
             (
                 "transship_store_lingering_bytes",
-                Kind::Gauge,
                 "Bytes of deleted files that somebody is still being sent.",
                 &self.lingering_bytes,
             ),
             (
                 "transship_store_evicted_age_seconds",
-                Kind::Gauge,
                 "How long what was evicted for room last had not been used: how far back the store reaches.",
                 &self.evicted_age_seconds,
             ),
+        ]
+    }
+
+    fn counters(&self) -> [Row<'_>; 3] {
+        [
             (
                 "transship_store_quarantined_total",
-                Kind::Counter,
                 "Damaged files put into quarantine.",
                 &self.quarantined,
             ),
             (
                 "transship_store_scrubbed_bytes_total",
-                Kind::Counter,
                 "Stored bytes that were hashed again.",
                 &self.scrubbed_bytes,
             ),
             (
                 "transship_store_journal_failures_total",
-                Kind::Counter,
                 "Times that the index could not be written to disk.",
                 &self.journal_failures,
             ),
-        ];
-        rows.into_iter()
-            .map(|(name, kind, help, value)| Sample {
-                name,
-                kind,
-                help,
-                labels: Vec::new(),
-                value: value.load(Ordering::Relaxed),
-            })
-            .collect()
+        ]
     }
 }

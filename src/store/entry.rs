@@ -143,10 +143,10 @@ impl Entry {
     pub(super) fn touch(&self, now: u32, hits: u32) -> bool {
         if self.last_use.load(Ordering::Relaxed) < now {
             self.last_use.store(now, Ordering::Relaxed);
-            let uses = self.uses.load(Ordering::Relaxed);
-            if uses < USES_MAX {
-                self.uses.store(uses + 1, Ordering::Relaxed);
-            }
+        }
+        let uses = self.uses.load(Ordering::Relaxed);
+        if uses < USES_MAX {
+            self.uses.store(uses + 1, Ordering::Relaxed);
         }
         self.hits.fetch_add(hits, Ordering::Relaxed);
         self.raise(NOTED)

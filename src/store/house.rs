@@ -91,7 +91,8 @@ impl House {
             self.keep_room(now);
         }
         if self.store.wants_room.swap(false, Ordering::AcqRel) {
-            self.store.evict(self.store.inventory.room().emergency());
+            let bytes = self.store.inventory.room().emergency();
+            self.store.evict(bytes, 0);
             self.store.trouble.hasten(now);
         }
         if self.store.trouble.is_trial_due(now) {
@@ -186,7 +187,8 @@ impl House {
                 return;
             }
         };
-        if excess > 0 && self.store.is_keeper() && store.evict(excess) == 0 {
+        let (bytes, files) = excess;
+        if bytes + files > 0 && store.is_keeper() && store.evict(bytes, files) == 0 {
             let lacks = room.lacks_free(store.layout.root()).unwrap_or(0);
             if lacks > 0 {
                 let full = rustix::io::Errno::NOSPC.into();
@@ -285,6 +287,8 @@ impl Store {
         };
         mark(changed.pinned, true);
         mark(changed.released, false);
+        let pinned = &self.inventory.numbers().pinned;
+        pinned.store(self.pins.len() as u64, Ordering::Relaxed);
     }
 
     /// Does to the disk what a fill would do.

@@ -108,8 +108,8 @@ pub struct Store {
     durability: Durability,
     /// Device of the root directory at start: another one later is another file system.
     device: u64,
-    /// Held by whoever makes room, one at a time.
-    making_room: Mutex<()>,
+    /// Held by whoever makes room, one at a time; when one last waited in vain for files to be closed.
+    making_room: Mutex<Option<Instant>>,
     /// This process keeps house: it evicts, expires, and writes the index.
     is_keeper: AtomicBool,
     /// Others share the directory.
@@ -170,8 +170,11 @@ impl Store {
         let space = Space::of(root).map_err(|error| about(root, &error))?;
         let room = Room::new(options, &space, Arc::clone(&numbers));
         let inventory = Inventory::new(room, Arc::clone(&numbers));
-        let (journal, verdict) =
-            Journal::open(layout.journal(), |change| inventory.replay(change))?;
+        let opened = Journal::open(layout.journal(), |change| inventory.replay(change));
+        let (journal, verdict) = opened.unwrap_or_else(|error| {
+            tracing::warn!(%error, "the index on disk could not be read: not used, and the files are looked through");
+            (Journal::lost(layout.journal()), Verdict::Damaged)
+        });
         let is_whole = verdict == Verdict::Clean && !import::is_marked(root);
         let links = Links::open(layout.links(), |digest| {
             [Kind::Blob, Kind::Manifest].into_iter().any(|kind| {
@@ -191,7 +194,7 @@ impl Store {
             blob_ttl: options.blob_ttl,
             durability: options.durability,
             device: layout.device()?,
-            making_room: Mutex::new(()),
+            making_room: Mutex::default(),
             unreadable: Mutex::default(),
             is_keeper: AtomicBool::new(lease.is_holder()),
             has_company: AtomicBool::new(lease.has_company()),

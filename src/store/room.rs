@@ -77,6 +77,12 @@ impl Bounds {
             free_inodes,
         }
     }
+
+    fn lacks_inodes(&self, space: &Space) -> u64 {
+        space
+            .inodes
+            .map_or(0, |free| self.free_inodes.saturating_sub(free))
+    }
 }
 
 /// What came of asking for room.
@@ -153,9 +159,9 @@ impl Room {
         Ok(asked)
     }
 
-    /// Returns how many bytes have to be evicted to be at peace: above the high watermark down to the low
-    /// one, and as many as the file system's floor lacks.
-    pub(super) fn excess(&self, root: &Path) -> io::Result<u64> {
+    /// Returns how many bytes and files have to be evicted to be at peace: above the high watermark down to
+    /// the low one, and as many as the file system's floor lacks.
+    pub(super) fn excess(&self, root: &Path) -> io::Result<(u64, u64)> {
         let mut account = self.account.lock();
         let space = self.space(&mut account, root)?;
         let ours = account.live + account.reserved;
@@ -166,21 +172,15 @@ impl Room {
         };
         let coming = self.unpromised(&space).saturating_add(account.lingering);
         let floor = self.bounds.free.saturating_sub(coming);
-        let inodes = space
-            .inodes
-            .is_some_and(|free| free < self.bounds.free_inodes);
-        Ok(above.max(floor).max(u64::from(inodes)))
+        Ok((above.max(floor), self.bounds.lacks_inodes(&space)))
     }
 
-    /// Returns how many bytes the file system lacks of what is to stay free.
+    /// Returns how many bytes the file system lacks of what is to stay free, or else inodes.
     pub(super) fn lacks_free(&self, root: &Path) -> io::Result<u64> {
         let mut account = self.account.lock();
         let space = self.space(&mut account, root)?;
-        let inodes = space
-            .inodes
-            .is_some_and(|free| free < self.bounds.free_inodes);
         let lacks = self.bounds.free.saturating_sub(space.available);
-        Ok(lacks.max(u64::from(inodes)))
+        Ok(lacks.max(self.bounds.lacks_inodes(&space)))
     }
 
     /// Returns the share of the live bytes that is evicted when the disk says that it is full.
@@ -388,8 +388,8 @@ mod tests {
         drop(first);
         assert_eq!(room.unwritten.load(Ordering::Relaxed), 0);
         assert_eq!(room.ask(60, root.path(), true).unwrap(), Asked::Promised);
-        assert_eq!(room.excess(root.path()).unwrap(), 0);
+        assert_eq!(room.excess(root.path()).unwrap(), (0, 0));
         room.add(40, None);
-        assert_eq!(room.excess(root.path()).unwrap(), 10);
+        assert_eq!(room.excess(root.path()).unwrap(), (10, 0));
     }
 }

@@ -161,6 +161,13 @@ impl Trouble {
         Some(ended.kind)
     }
 
+    /// Says whether files can be deleted, as far as is known: of a full disk they can.
+    pub(super) fn lets_delete(&self) -> bool {
+        let state = self.state.lock();
+        let current = state.current.as_ref();
+        current.is_none_or(|current| current.kind == DiskTrouble::Full)
+    }
+
     /// Returns the trouble for an operator's eyes, if there is one.
     pub(super) fn describe(&self) -> Option<(DiskTrouble, String)> {
         let state = self.state.lock();

@@ -65,19 +65,30 @@ impl Store {
             return Ok(());
         }
         // One at a time: two who each evict for themselves would evict for both.
-        let _alone = self.making_room.lock();
-        let patience = Instant::now() + ROOM_PATIENCE;
+        let mut gave_up = self.making_room.lock();
+        let begun = Instant::now();
+        // Somebody has just waited in vain: those who come after do not queue up to do the same.
+        let is_hopeless = gave_up.is_some_and(|at| begun < at + 2 * ROOM_PATIENCE);
+        let patience = if is_hopeless {
+            begun
+        } else {
+            begun + ROOM_PATIENCE
+        };
+        self.inventory.sweep();
         loop {
             match self.ask(bytes)? {
                 Asked::Promised => return Ok(()),
                 Asked::TooLarge => return Err(no_room("larger than bytes_max")),
-                Asked::Lacks(lacks) if self.evict(lacks) > 0 => {}
+                Asked::Lacks(lacks) if self.evict(lacks, 0) > 0 => {}
                 Asked::Lacks(_) => return Err(no_room("nothing left to evict")),
                 Asked::Closing if Instant::now() < patience => {
                     std::thread::sleep(CLOSING_TICK);
                     self.inventory.sweep();
                 }
-                Asked::Closing => return Err(no_room("deleted blobs are still being sent")),
+                Asked::Closing => {
+                    *gave_up = Some(Instant::now());
+                    return Err(no_room("deleted blobs are still being sent"));
+                }
             }
         }
     }
@@ -91,11 +102,12 @@ impl Store {
         self.noting("ask for free space", asked)
     }
 
-    /// Evicts the least useful until `bytes` have gone, and returns how many have. Nothing is evicted by a
-    /// process that does not keep house.
-    pub(super) fn evict(&self, bytes: u64) -> u64 {
+    /// Evicts the least useful until `bytes` have gone, and as many as `files`; returns how many bytes have.
+    /// Nothing is evicted by a process that does not keep house.
+    pub(super) fn evict(&self, bytes: u64, mut files: u64) -> u64 {
         let (mut gone, mut spared) = (0, 0);
-        while gone < bytes && self.is_keeper.load(Ordering::Acquire) && spared < SPARED_MAX {
+        let is_able = || self.is_keeper() && self.trouble.lets_delete();
+        while (gone < bytes || files > 0) && is_able() && spared < SPARED_MAX {
             let Some(victim) = self.inventory.victim() else {
                 break;
             };
@@ -109,8 +121,11 @@ impl Store {
             numbers
                 .evicted_age_seconds
                 .store(u64::from(age), Ordering::Relaxed);
-            self.delete(&victim, Removal::Room);
+            if !self.delete(&victim, Removal::Room) {
+                break;
+            }
             gone += victim.size_bytes;
+            files = files.saturating_sub(1);
         }
         gone
     }
@@ -143,10 +158,11 @@ impl Store {
         let mut stale = self.inventory.select(is_stale);
         stale.retain(|entry| !(self.was_used_elsewhere(entry) && entry.last_use() >= oldest));
         stale.truncate(EXPIRED_AT_ONCE);
-        for entry in &stale {
-            self.delete(entry, Removal::Ttl);
+        if !self.trouble.lets_delete() {
+            return 0;
         }
-        stale.len()
+        let delete = |entry: &&Arc<Entry>| self.delete(entry, Removal::Ttl);
+        stale.iter().take_while(delete).count()
     }
 
     /// Takes note of what the scrub has found.
@@ -214,15 +230,21 @@ impl Store {
         }
     }
 
-    /// Drops an entry, its file, and every link to it. Responses that are sending it go on.
-    pub(super) fn delete(&self, entry: &Arc<Entry>, reason: Removal) {
+    /// Drops an entry, its file, and every link to it. Responses that are sending it go on. Says whether its
+    /// file is gone; if it is not, it counts as before.
+    pub(super) fn delete(&self, entry: &Arc<Entry>, reason: Removal) -> bool {
         self.forget(entry, reason);
         let (kind, digest) = (entry.kind(), entry.digest());
-        match std::fs::remove_file(self.layout.path(kind, &digest)) {
+        let removed = std::fs::remove_file(self.layout.path(kind, &digest));
+        match removed {
             Err(error) if !super::is_vanished(&error) => {
-                tracing::warn!(%digest, %error, "a stored file could not be deleted");
+                tracing::debug!(%digest, %error, "a stored file could not be deleted");
+                drop(self.noting::<()>("delete", Err(error)));
+                let again = Entry::new(kind, &digest, entry.size_bytes, entry.last_use());
+                self.add(again.with_history(entry.hits(), 0), None);
+                false
             }
-            _ => {}
+            _ => true,
         }
     }
 

@@ -1,6 +1,5 @@
-//! Tokens, key sets, password files and links: what decides who may have what.
+//! Tokens, key sets, password files: what decides who may have what.
 
-use std::path::Path;
 use std::sync::OnceLock;
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
@@ -10,7 +9,6 @@ use transship::auth::{
 };
 use transship::digest::Digest;
 use transship::registry::Name;
-use transship::store::{Options, Store};
 
 const SECRET: &str = "a secret of thirty-two bytes, at least";
 const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -100,26 +98,4 @@ pub fn check_authorization(bytes: &[u8]) {
         }
         Authorization::Other => {}
     }
-}
-
-/// A file of links that is damaged in any way links nothing that is not stored, and stops nobody.
-pub fn check_links(bytes: &[u8]) {
-    // In memory where that can be: a damaged file is written anew and forced to the medium.
-    let memory = Path::new("/dev/shm");
-    let root = if memory.is_dir() {
-        tempfile::tempdir_in(memory).unwrap()
-    } else {
-        tempfile::tempdir().unwrap()
-    };
-    std::fs::write(root.path().join("links"), bytes).unwrap();
-    let options = Options {
-        root: root.path().to_owned(),
-        blob_ttl: None,
-    };
-    let store = Store::open(&options).unwrap();
-    let digest: Digest = DIGEST.parse().unwrap();
-    assert!(!store.is_linked("a/b", &digest));
-    store.link("a/b", &digest);
-    assert!(store.is_linked("a/b", &digest));
-    assert!(!store.is_linked("a", &digest));
 }

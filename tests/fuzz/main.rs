@@ -20,6 +20,7 @@ mod mutants;
 mod registry;
 mod request;
 mod response;
+mod store;
 mod upstream;
 mod values;
 
@@ -61,5 +62,7 @@ target!(token, access::check_token, mutants::TOKENS);
 target!(key_set, access::check_key_set, mutants::TOKENS);
 target!(passwords, access::check_passwords, mutants::TOKENS);
 target!(authorization, access::check_authorization, mutants::TOKENS);
-target!(links, access::check_links, mutants::TOKENS);
+target!(links, store::check_links, mutants::TOKENS);
+target!(index, store::check_index, mutants::TOKENS);
+target!(pins, store::check_pins, mutants::PATHS);
 target!(config_environment, config::check_environment, mutants::YAML);

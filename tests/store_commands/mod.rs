@@ -1,6 +1,7 @@
-//! `transship verify` and `transship import`: what an operator does to a whole store.
+//! `transship verify`, `import` and `pin`: what an operator does to a whole store.
 
 mod import;
+mod pin;
 mod verify;
 
 use std::path::{Path, PathBuf};

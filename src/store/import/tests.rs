@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use super::*;
 use crate::digest::{Algorithm, Digest};
 use crate::registry::media_type::OCI_MANIFEST;
-use crate::store::{Options as StoreOptions, Store};
+use crate::store::tests::{is_doubtful, open};
 
 /// A registry's storage, written by hand.
 struct Old {
@@ -76,14 +76,6 @@ fn import_all(source: &Source, root: &Path) -> Tally {
     tally.unwrap()
 }
 
-fn open(root: &Path) -> Store {
-    Store::open(&StoreOptions {
-        root: root.to_owned(),
-        blob_ttl: None,
-    })
-    .unwrap()
-}
-
 /// Waits until files made before are older than a checkpoint made after, however long that takes here.
 fn pass_margin() {
     let entered = Instant::now();
@@ -111,7 +103,7 @@ fn a_registry_comes_in_and_is_served_without_another_hash() {
     old.blob(b"another");
     old.import(root.path());
     let store = open(root.path());
-    assert!(store.lookup(&blob).unwrap().is_proved());
+    assert!(!is_doubtful(&store, &blob));
     let kept = store.manifest(&manifest).unwrap().unwrap();
     assert_eq!(
         (&*kept.media_type, &*kept.bytes),
@@ -130,8 +122,9 @@ fn the_checkpoint_moves_over_nothing_that_was_not_hashed() {
     let store = open(root.path());
     let content = b"filled before the power cut";
     let digest = Digest::of(Algorithm::Sha256, content);
-    let partial = store.begin().unwrap();
-    partial.write(b"zeros where the bytes of it", 0).unwrap();
+    let mut partial = store.begin(None).unwrap();
+    let zeros = b"zeros where the bytes of it";
+    store.write(&mut partial, zeros, 0).unwrap();
     store
         .commit(&digest, partial, content.len() as u64)
         .unwrap();
@@ -142,7 +135,7 @@ fn the_checkpoint_moves_over_nothing_that_was_not_hashed() {
     old.import(root.path());
     let store = open(root.path());
     assert!(store.lookup(&digest).is_none());
-    assert_eq!(store.blobs(), 1);
+    assert_eq!(store.entries(), 1);
 }
 
 #[test]
@@ -184,7 +177,7 @@ fn what_is_damaged_or_no_file_at_all_gets_no_name_here() {
     let tally = old.import(root.path());
     assert!(!tally.is_well());
     assert_eq!((tally.linked, tally.damaged), (1, 2));
-    assert_eq!(open(root.path()).blobs(), 1);
+    assert_eq!(open(root.path()).entries(), 1);
 }
 
 #[test]

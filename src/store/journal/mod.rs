@@ -97,6 +97,15 @@ impl Journal {
         Ok((journal, verdict))
     }
 
+    /// Returns one of which nothing is known: it is written anew at the first chance.
+    pub(super) const fn lost(path: PathBuf) -> Self {
+        Self {
+            path,
+            tail: None,
+            is_doubtful: true,
+        }
+    }
+
     /// Gets ready to write: takes "ended cleanly" away and forces that to the medium; makes a file if there is
     /// none that can be written to. Has to be called before anything below the root changes.
     ///

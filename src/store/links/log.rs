@@ -45,7 +45,10 @@ impl Log {
         let file = match File::open(&log.path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(log),
-            Err(error) => return Err(crate::store::about(&log.path, &error)),
+            Err(error) => {
+                log.take(Err(error), table)?;
+                return Ok(log);
+            }
         };
         let found = line::read(&mut BufReader::new(file), |record| match record {
             Record::Link { repository, digest } if stored(digest) => {

@@ -78,6 +78,11 @@ impl Pins {
         !self.is_empty.load(Ordering::Acquire) && self.digests.read().contains(digest)
     }
 
+    /// Returns how many digests are pinned.
+    pub(super) fn len(&self) -> usize {
+        self.digests.read().len()
+    }
+
     /// Takes note that a manifest was stored: if it is pinned, what it names is pinned too.
     pub(super) fn note_manifest(&self, digest: &Digest) {
         if self.holds(digest) {

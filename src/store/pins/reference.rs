@@ -78,7 +78,9 @@ fn repository(name: &str) -> Result<String, ReferenceError> {
                 .bytes()
                 .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_.-".contains(&b))
     };
-    if name.len() > 255 || !name.split('/').all(is_clean) {
+    // A digest that was mistyped is none, and no image of that name is meant.
+    let is_algorithm = ["sha256", "sha512"].contains(&name);
+    if is_algorithm || name.len() > 255 || !name.split('/').all(is_clean) {
         return Err(ReferenceError);
     }
     Ok(name.to_owned())

@@ -82,8 +82,12 @@ fn pins_are_added_and_taken_out_and_nothing_else_of_the_file_changes() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("pins");
     let (one, two): (Reference, Reference) = ("a:1".parse().unwrap(), "b:2".parse().unwrap());
-    assert_eq!(pin(root.path(), &[one.clone()]).unwrap(), 1);
-    assert_eq!(pin(root.path(), &[one.clone()]).unwrap(), 0, "it is there");
+    assert_eq!(pin(root.path(), std::slice::from_ref(&one)).unwrap(), 1);
+    assert_eq!(
+        pin(root.path(), std::slice::from_ref(&one)).unwrap(),
+        0,
+        "it is there"
+    );
     let text = format!("# ours\n{one} # why\nno sense at all\n");
     fs::write(&path, &text).unwrap();
     assert_eq!(pin(root.path(), &[two.clone(), one.clone()]).unwrap(), 1);

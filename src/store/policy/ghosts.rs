@@ -11,8 +11,8 @@
 const WAYS: usize = 8;
 /// The smallest table: 8 KiB.
 const SLOTS_MIN: usize = 1 << 10;
-/// The largest table: 8 MiB, for a million of residents.
-const SLOTS_MAX: usize = 1 << 20;
+/// The largest table: 4 MiB, for two million residents, as ghosts live for a quarter of the room.
+const SLOTS_MAX: usize = 1 << 19;
 /// Sizes count in steps of this many bytes, about what a file system gives out.
 const STEP_BYTES: u64 = 4096;
 /// The widest window, in steps: 8 TiB, half of the clock's turn.

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use super::*;
 
 /// A store and whoever keeps it, not ended in order when it is dropped: as if the process were killed.
-struct Opened {
+pub(in crate::store) struct Opened {
     store: Arc<Store>,
     house: House,
 }
@@ -48,7 +48,7 @@ fn open_with(options: &Options) -> Opened {
     Opened { store, house }
 }
 
-fn open(root: &std::path::Path) -> Opened {
+pub(in crate::store) fn open(root: &std::path::Path) -> Opened {
     open_with(&options(root))
 }
 
@@ -77,14 +77,14 @@ fn open_blob(store: &Store, digest: &Digest) -> Option<OpenBlob> {
     }
 }
 
-fn content(store: &Store, digest: &Digest) -> Option<Vec<u8>> {
+pub(in crate::store) fn content(store: &Store, digest: &Digest) -> Option<Vec<u8>> {
     let blob = open_blob(store, digest)?;
     let mut bytes = vec![0; usize::try_from(blob.size_bytes).unwrap()];
     blob.file.read_exact_at(&mut bytes, 0).unwrap();
     Some(bytes)
 }
 
-fn is_doubtful(store: &Store, digest: &Digest) -> bool {
+pub(in crate::store) fn is_doubtful(store: &Store, digest: &Digest) -> bool {
     matches!(store.open_blob(digest).unwrap(), super::Opened::Doubtful)
 }
 
@@ -177,7 +177,7 @@ fn a_checkpoint_covers_what_was_committed_before_it_and_nothing_later() {
     let store = open(root.path());
     let early = put(&store, b"early");
     // The margin of file times must pass, however long that takes here.
-    let entered = std::time::Instant::now();
+    let entered = Instant::now();
     while entered.elapsed() < Duration::from_millis(30) {
         std::thread::yield_now();
     }
@@ -467,7 +467,9 @@ fn the_watermarks_make_room_ahead_of_need() {
         low_watermark: 50,
         ..options(root.path())
     });
-    (0..9).for_each(|number| drop(put(&store, &blob(number))));
+    for number in 0..9 {
+        put(&store, &blob(number));
+    }
     store.house.tick(Instant::now(), SystemTime::now());
     assert_eq!(live(&store), 900, "at the mark");
     put(&store, &blob(9));
@@ -487,7 +489,9 @@ fn what_is_pinned_stays_whatever_comes() {
     });
     let kept = put(&store, &blob(200));
     store.lookup(&kept).unwrap().set_pinned(true);
-    (0..50).for_each(|number| drop(put(&store, &blob(number))));
+    for number in 0..50 {
+        put(&store, &blob(number));
+    }
     assert!(content(&store, &kept).is_some());
     store.expire(SystemTime::now() + Duration::from_secs(60));
     assert_eq!(store.entries(), 1);

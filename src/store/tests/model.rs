@@ -95,9 +95,12 @@ fn bytes_of(blob: u8) -> Vec<u8> {
         23 => 5000,
         _ => 37 * (usize::from(blob) + 1),
     };
-    (0..size)
-        .map(|at| blob.wrapping_mul(31).wrapping_add((at % 251) as u8))
-        .collect()
+    let mut byte = blob.wrapping_mul(31);
+    let next = || {
+        byte = byte.wrapping_mul(5).wrapping_add(blob | 1);
+        byte
+    };
+    std::iter::repeat_with(next).take(size).collect()
 }
 
 fn name_of(blob: u8) -> Digest {
@@ -275,7 +278,7 @@ impl World {
                 self.now += seconds;
                 self.tick();
             }
-            Operation::Evict { bytes } => drop(self.store().evict(bytes)),
+            Operation::Evict { bytes } => drop(self.store().evict(bytes, 0)),
             Operation::Full => self.fill_up(),
             Operation::Tidy { blob } => {
                 let path = self.store().layout.path(Kind::Blob, &name_of(blob));
@@ -308,13 +311,13 @@ impl World {
             digest: name_of(blob),
         };
         if is_pinned {
-            crate::store::pin(self.root.path(), &[reference]).unwrap();
+            pin(self.root.path(), &[reference]).unwrap();
             self.pinned.insert(blob);
             if self.store().lookup(&name_of(blob)).is_some() {
                 self.must_stay.insert(blob);
             }
         } else {
-            crate::store::unpin(self.root.path(), &[reference]).unwrap();
+            unpin(self.root.path(), &[reference]).unwrap();
             self.pinned.remove(&blob);
             self.must_stay.remove(&blob);
         }
