@@ -32,10 +32,8 @@ impl Housekeeping {
         let (stop, stopped) = bounded(0);
         let ends = stopped.clone();
         let house = thread("house", move || keep_house(house, &ends))?;
-        if let Some(every) = store.checkpoint_every() {
-            let (store, ends) = (Arc::clone(store), stopped.clone());
-            thread("sync", move || sync(&store, every, &ends))?;
-        }
+        let (ours, ends) = (Arc::clone(store), stopped.clone());
+        thread("sync", move || sync(&ours, &ends))?;
         if let Some(every) = options.scrub_every {
             let pace = Pace {
                 every,
@@ -81,10 +79,11 @@ fn keep_house(mut house: House, stopped: &Receiver<()>) -> House {
     }
 }
 
-fn sync(store: &Store, every: Duration, stopped: &Receiver<()>) {
-    while !is_over(stopped, every) {
+fn sync(store: &Store, stopped: &Receiver<()>) {
+    while !is_over(stopped, store.checkpoint_every()) {
+        // The store itself says, once, that the disk fails.
         if let Err(error) = store.checkpoint() {
-            tracing::warn!(%error, "the store could not be synced");
+            tracing::debug!(%error, "the store could not be synced");
         }
     }
 }
@@ -118,12 +117,16 @@ fn scrub(store: &Store, pace: Pace, stopped: &Receiver<()>) {
 
 /// Scans when that is wanted and, where others write to the directory too, now and then.
 fn scan(store: &Store, stopped: &Receiver<()>) {
-    let mut next = None;
+    let mut next = Instant::now();
+    let mut rests = None;
     loop {
         let begun = Instant::now();
-        let is_due = store.has_company() && next.is_some_and(|next| next <= begun);
-        if store.wants_scan() || is_due {
-            match store.scan() {
+        let is_due = store.has_company() && next <= begun;
+        let rests_still = rests.is_some_and(|until| begun < until);
+        if (store.wants_scan() || is_due) && !rests_still {
+            let outcome = store.scan();
+            rests = outcome.is_err().then(|| begun + RESCAN_EVERY_MIN);
+            match outcome {
                 Ok(scanned) => tracing::info!(
                     files = scanned.files,
                     found = scanned.found,
@@ -134,7 +137,7 @@ fn scan(store: &Store, stopped: &Receiver<()>) {
                 Err(error) => tracing::warn!(%error, "the storage directory could not be scanned"),
             }
             let pause = (begun.elapsed() * RESCAN_SHARE).max(RESCAN_EVERY_MIN);
-            next = Some(Instant::now() + pause);
+            next = Instant::now() + pause;
         }
         if is_over(stopped, SCAN_TICK) {
             return;

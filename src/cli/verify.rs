@@ -13,9 +13,12 @@ use crate::store::{Checked, Fate, Finding};
 pub(super) fn run(root: &Path, digests: &[Digest], keep: bool) -> ExitCode {
     let begun = Instant::now();
     let progress = Progress::start();
-    if let Err(error) = std::fs::read_dir(root) {
+    if let Err(error) = std::fs::read_dir(root.join("blobs")) {
         progress.end();
-        progress.say(&format!("{}: {error}", root.display()));
+        progress.say(&format!(
+            "{}: no storage of transship: {error}",
+            root.display()
+        ));
         return ExitCode::FAILURE;
     }
     let options = Options {

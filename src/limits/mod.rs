@@ -173,3 +173,5 @@ pub const RESCAN_SHARE: u32 = 20;
 pub const PINS_BYTES_MAX: u64 = 1024 * 1024;
 /// Most digests that are pinned at once, with all that pinned images name.
 pub const PINNED_DIGESTS_MAX: usize = 1_000_000;
+/// Tags whose meaning is remembered in case they are pinned later: some megabytes.
+pub const PULLED_TAGS_MAX: usize = 64 * 1024;

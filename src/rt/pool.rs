@@ -1,6 +1,7 @@
 //! Helper threads for what may block: file calls, name resolution, hashing.
 
 use std::any::Any;
+use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
@@ -86,6 +87,17 @@ fn describe(panic: &(dyn Any + Send)) -> String {
 /// Threads of the pool that serves [`blocking`]: enough that slow disks and name servers overlap.
 const BLOCKING_THREADS: usize = 16;
 
+/// How often it is looked whether a file's other user has let go of it.
+const CLOSE_LOOKS: usize = 1000;
+
+fn helpers() -> io::Result<&'static Pool> {
+    static POOL: OnceLock<io::Result<Pool>> = OnceLock::new();
+    match POOL.get_or_init(|| Pool::start("helper", BLOCKING_THREADS)) {
+        Ok(pool) => Ok(pool),
+        Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+    }
+}
+
 /// Runs a call that may block on the process-wide helper pool.
 ///
 /// # Errors
@@ -93,9 +105,26 @@ const BLOCKING_THREADS: usize = 16;
 pub async fn blocking<T: Send + 'static>(
     job: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
-    static POOL: OnceLock<io::Result<Pool>> = OnceLock::new();
-    match POOL.get_or_init(|| Pool::start("helper", BLOCKING_THREADS)) {
-        Ok(pool) => pool.run(job).await,
-        Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+    helpers()?.run(job).await
+}
+
+/// Closes a file on a helper thread, where this is its last user: to close one that was deleted frees its
+/// pages and blocks, which takes a second for some gigabytes.
+///
+/// To be called by who is about to drop its own handle.
+pub fn close_later(file: &Arc<File>) {
+    let file = Arc::clone(file);
+    let job = move || {
+        // The caller's own handle goes within a moment. Another user's may stay: then that one closes.
+        for _ in 0..CLOSE_LOOKS {
+            if Arc::strong_count(&file) == 1 {
+                break;
+            }
+            std::thread::yield_now();
+        }
+        drop(file);
+    };
+    if let Ok(pool) = helpers() {
+        pool.submit(job);
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::digest::Digest;
 use crate::limits::MEMORY_BLOB_BYTES_MAX;
+use crate::rt;
 use crate::store::{OpenBlob, Reading, Store};
 
 /// A blob that this core has open.
@@ -70,6 +71,9 @@ impl CoreBlob {
 impl Drop for CoreBlob {
     fn drop(&mut self) {
         self.entry.count_hits(self.used.get().1);
+        if self.entry.is_gone() {
+            rt::close_later(&self.file);
+        }
     }
 }
 

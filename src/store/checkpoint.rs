@@ -25,10 +25,11 @@ const MARGIN: Duration = Duration::from_millis(20);
 /// The moment before which everything is on the medium.
 #[derive(Debug)]
 pub(super) struct Checkpoint {
-    at_start: Option<SystemTime>,
+    /// The checkpoint of the last process, by the clock of the file system.
+    at_start: Mutex<Option<SystemTime>>,
     /// The root directory, open since the start: the kernel tells each descriptor of a write-back error
     /// once, and a new one would not hear of an older error.
-    root: File,
+    root: Mutex<File>,
     recent: Mutex<Recent>,
     /// Held by the one thread that syncs.
     syncing: Mutex<()>,
@@ -58,8 +59,8 @@ impl Checkpoint {
         };
         let root = File::open(root)?;
         Ok(Self {
-            at_start,
-            root,
+            at_start: Mutex::new(at_start),
+            root: Mutex::new(root),
             recent: Mutex::default(),
             syncing: Mutex::default(),
             sync: Mutex::new(|root| Ok(rustix::fs::syncfs(root)?)),
@@ -76,7 +77,7 @@ impl Checkpoint {
         };
         let nanoseconds = u64::try_from(metadata.ctime_nsec()).unwrap_or(0);
         let changed = UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_nanos(nanoseconds);
-        self.at_start.is_some_and(|at| changed + MARGIN < at)
+        self.at_start.lock().is_some_and(|at| changed + MARGIN < at)
     }
 
     /// Returns the count to begin a file at.
@@ -111,11 +112,12 @@ impl Checkpoint {
         self.recent.lock().is_dirty = true;
     }
 
-    /// Syncs the file system and moves the checkpoint, if something was published since the last time.
+    /// Syncs the file system and, if it `marks`, moves the checkpoint, if something was published since the last
+    /// time.
     ///
     /// # Errors
     /// What failed, and what it cost.
-    pub(super) fn advance(&self, root: &Path) -> Result<(), Failed> {
+    pub(super) fn advance(&self, root: &Path, marks: bool) -> Result<(), Failed> {
         let _alone = self.syncing.lock();
         let mut young = {
             let mut recent = self.recent.lock();
@@ -124,19 +126,29 @@ impl Checkpoint {
             }
             std::mem::take(&mut recent.blobs)
         };
-        let begun = SystemTime::now();
-        if let Err(error) = (*self.sync.lock())(&self.root) {
+        // Made before the sync, so that its time is a moment before it, by the file system's own clock.
+        let mark = marks.then(|| begin_mark(root));
+        let synced = (*self.sync.lock())(&self.root.lock());
+        if let Err(error) = synced {
             let mut recent = self.recent.lock();
             recent.failures.0 += 1;
             recent.is_dirty = true;
             young.append(&mut recent.blobs);
             return Err(Failed::Sync(error, young));
         }
-        write(root, begun).map_err(|error| {
+        let marked = mark.map_or(Ok(()), |mark| mark.and_then(|mark| end_mark(&mark, root)));
+        marked.map_err(|error| {
             // All of it is on the medium; only the next start does not know, and hashes it.
             self.recent.lock().is_dirty = true;
             Failed::Mark(error)
         })
+    }
+
+    /// Takes nothing for granted any more: the root directory was away, and may be on another file system.
+    pub(super) fn reopen(&self, root: &Path) -> io::Result<()> {
+        *self.root.lock() = File::open(root)?;
+        *self.at_start.lock() = None;
+        Ok(())
     }
 }
 
@@ -149,10 +161,16 @@ pub(super) enum Failed {
     Mark(io::Error),
 }
 
-fn write(root: &Path, begun: SystemTime) -> io::Result<()> {
+fn begin_mark(root: &Path) -> io::Result<File> {
     let next = root.join("checkpoint.next");
-    let file = File::create(&next)?;
-    file.set_modified(begun)?;
-    file.sync_all()?;
-    fs::rename(&next, root.join("checkpoint"))
+    match fs::remove_file(&next) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    File::create(&next)
+}
+
+fn end_mark(mark: &File, root: &Path) -> io::Result<()> {
+    mark.sync_all()?;
+    fs::rename(root.join("checkpoint.next"), root.join("checkpoint"))
 }

@@ -198,6 +198,11 @@ impl Entry {
         self.raise(PROVED);
     }
 
+    /// It has to be proved again before it is served from a file that is not open yet.
+    pub(super) fn doubt(&self) {
+        self.flags.fetch_and(!PROVED, Ordering::AcqRel);
+    }
+
     /// Says whether it is never evicted.
     #[must_use]
     pub fn is_pinned(&self) -> bool {

@@ -115,7 +115,7 @@ impl House {
 
     /// Ends the store in order: the next start believes what is written now.
     pub fn close(mut self) {
-        if let Err(error) = self.store.checkpoint() {
+        if let Err(error) = self.store.secure(true) {
             tracing::warn!(%error, "the store could not be synced");
         }
         if !self.store.is_keeper() {
@@ -149,7 +149,14 @@ impl House {
         let standing = self.lease.tick(now);
         let store = &self.store;
         let has_company = self.lease.has_company();
-        store.has_company.store(has_company, Ordering::Release);
+        let had_company = store.has_company.swap(has_company, Ordering::AcqRel);
+        if had_company && !has_company {
+            // What the others have stored at last is not known yet.
+            store.wants_scan.store(true, Ordering::Release);
+        }
+        store
+            .is_bound
+            .store(!self.lease.knows_keeper(), Ordering::Release);
         let is_holder = self.lease.is_holder();
         store.is_keeper.store(is_holder, Ordering::Release);
         if standing == Standing::BecameHolder {
@@ -201,8 +208,7 @@ impl House {
     fn try_disk(&self, now: Instant) {
         let outcome = self.store.trial();
         if self.store.trouble.tried(outcome, now) == Some(DiskTrouble::Missing) {
-            // What was looked for in vain was forgotten.
-            self.store.wants_scan.store(true, Ordering::Release);
+            self.store.come_back();
         }
     }
 
@@ -273,9 +279,7 @@ impl House {
 impl Store {
     /// Marks what is pinned, as far as that has changed.
     pub(super) fn look_at_pins(&self) {
-        let changed = self
-            .pins
-            .look(|digest| self.manifest(digest).ok().flatten());
+        let changed = self.pins.look(|digest| self.manifest(digest));
         let mark = |digests: Vec<Digest>, is_pinned| {
             for digest in digests {
                 for kind in Kind::ALL {
@@ -289,6 +293,18 @@ impl Store {
         mark(changed.released, false);
         let pinned = &self.inventory.numbers().pinned;
         pinned.store(self.pins.len() as u64, Ordering::Relaxed);
+    }
+
+    /// Starts over with a root directory that was away: nothing that was known of its files has to be true.
+    fn come_back(&self) {
+        if let Err(error) = self.checkpoint.reopen(self.layout.root()) {
+            tracing::warn!(%error, "the root directory is not synced any more");
+        }
+        for entry in self.inventory.select(|entry| entry.is_proved()) {
+            entry.doubt();
+        }
+        // What was looked for in vain was forgotten.
+        self.wants_scan.store(true, Ordering::Release);
     }
 
     /// Does to the disk what a fill would do.

@@ -138,12 +138,15 @@ impl Inventory {
 
     /// Removes an entry; says whether it was there.
     pub(super) fn remove(&self, entry: &Arc<Entry>, reason: Removal) -> bool {
-        let note = || self.notes.push(Note::Remove(Arc::clone(entry)));
+        // Marked first: what is used from here on tells the journal nothing. And before it is looked whether
+        // someone reads: a reader counts itself in before it looks.
+        let note = || {
+            entry.set_gone();
+            self.notes.push(Note::Remove(Arc::clone(entry)));
+        };
         if !self.index.remove(entry, note) {
             return false;
         }
-        // Marked before it is looked whether someone reads: a reader counts itself in before it looks.
-        entry.set_gone();
         let is_read = entry.is_read();
         self.room.remove(entry.size_bytes, is_read);
         if is_read {

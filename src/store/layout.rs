@@ -121,11 +121,24 @@ impl Layout {
         for item in fs::read_dir(self.partials())? {
             let item = item?;
             let is_stale = item.metadata()?.modified()? < before;
-            if is_stale {
-                fs::remove_file(item.path())?;
+            if is_stale && let Err(error) = fs::remove_file(item.path()) {
+                tracing::debug!(path = %item.path().display(), %error, "not cleared away");
             }
         }
         Ok(())
+    }
+
+    /// Says whether names have come or gone in some folder since `then`, by the clock of the file system.
+    pub(super) fn has_changed_since(&self, then: SystemTime) -> bool {
+        let trees = Kind::ALL.map(|kind| self.tree(kind, Algorithm::Sha256));
+        trees.into_iter().any(|tree| {
+            (0..=u8::MAX).any(|byte| {
+                let folder = fs::metadata(tree.join(format!("{byte:02x}")));
+                folder
+                    .and_then(|folder| folder.modified())
+                    .is_ok_and(|changed| changed > then)
+            })
+        })
     }
 
     /// Returns the files of one folder whose names are digests; other files are left alone. A folder that is

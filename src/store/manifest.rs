@@ -4,7 +4,7 @@
 //! proved whenever one is read from disk, so a damaged file is never served.
 
 use std::collections::HashMap;
-use std::fs::{File, Metadata};
+use std::fs::Metadata;
 use std::io::{self, Read as _};
 use std::path::Path;
 use std::sync::Arc;
@@ -89,7 +89,7 @@ impl Manifests {
 }
 
 fn read(path: &Path) -> io::Result<(Vec<u8>, Metadata)> {
-    let mut file = File::open(path)?;
+    let mut file = super::open_regular(path)?;
     let metadata = file.metadata()?;
     let mut content = Vec::new();
     file.read_to_end(&mut content)?;

@@ -63,7 +63,7 @@ use std::fs::{File, Metadata};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::{Mutex, RwLock};
@@ -112,8 +112,12 @@ pub struct Store {
     making_room: Mutex<Option<Instant>>,
     /// This process keeps house: it evicts, expires, and writes the index.
     is_keeper: AtomicBool,
+    /// The bytes of the directory are this process's care: it keeps house, or nobody is known to.
+    is_bound: AtomicBool,
     /// Others share the directory.
     has_company: AtomicBool,
+    /// Second in which what is found may have been used last, as the index that knew is lost.
+    used_by: AtomicU32,
     /// Files that could not be read.
     unreadable: Mutex<upkeep::Unreadable>,
     /// What is on disk has to be compared with what memory knows.
@@ -160,10 +164,10 @@ impl Store {
         let checkpoint = Checkpoint::read(layout.root())?;
         let trouble = Trouble::new(Arc::clone(&numbers));
         let publish = Publish::probe(&layout).or_else(|error| {
-            let is_full =
-                trouble.note(&error, "try out", Instant::now()) == Some(DiskTrouble::Full);
+            let kind = trouble.note(&error, "try out", Instant::now());
+            let is_known = matches!(kind, Some(DiskTrouble::Full | DiskTrouble::ReadOnly));
             // Nothing can be found out now: it is tried again before anything is stored.
-            is_full
+            is_known
                 .then_some(Publish::LinkUnnamed)
                 .ok_or_else(|| about(root, &error))
         })?;
@@ -175,7 +179,17 @@ impl Store {
             tracing::warn!(%error, "the index on disk could not be read: not used, and the files are looked through");
             (Journal::lost(layout.journal()), Verdict::Damaged)
         });
-        let is_whole = verdict == Verdict::Clean && !import::is_marked(root);
+        let written = std::fs::metadata(layout.journal()).and_then(|index| index.modified());
+        let is_whole = verdict == Verdict::Clean
+            && !import::is_marked(root)
+            && written
+                .as_ref()
+                .is_ok_and(|at| !layout.has_changed_since(*at));
+        let is_lost = !matches!(verdict, Verdict::Clean | Verdict::Unclean | Verdict::Absent);
+        let used_by = written.ok().filter(|_| is_lost).map_or(0, seconds);
+        for entry in inventory.select(|_| is_lost) {
+            entry.used_at(used_by);
+        }
         let links = Links::open(layout.links(), |digest| {
             [Kind::Blob, Kind::Manifest].into_iter().any(|kind| {
                 let is_known = inventory.lookup(kind, digest).is_some();
@@ -197,7 +211,9 @@ impl Store {
             making_room: Mutex::default(),
             unreadable: Mutex::default(),
             is_keeper: AtomicBool::new(lease.is_holder()),
+            is_bound: AtomicBool::new(true),
             has_company: AtomicBool::new(lease.has_company()),
+            used_by: AtomicU32::new(used_by),
             wants_scan: AtomicBool::new(!is_whole),
             wants_room: AtomicBool::new(false),
             layout,
@@ -306,7 +322,7 @@ impl Store {
     /// Opens the file of a blob; where there is none the entry goes.
     fn open_file(&self, digest: &Digest) -> io::Result<Option<(File, Metadata)>> {
         let path = self.layout.path(Kind::Blob, digest);
-        let opened = File::open(&path).and_then(|file| {
+        let opened = open_regular(&path).and_then(|file| {
             let metadata = file.metadata()?;
             Ok((file, metadata))
         });
@@ -482,7 +498,6 @@ impl Store {
         let now = seconds(SystemTime::now());
         let entry = Entry::new(Kind::Manifest, digest, size_bytes, now);
         self.add(entry, reserved);
-        self.pins.note_manifest(digest);
         Ok(())
     }
 
@@ -494,8 +509,12 @@ impl Store {
     /// Adds an entry, pinned if it is to be.
     fn add(&self, entry: Entry, reserved: Option<Reservation>) -> Arc<Entry> {
         let entry = self.inventory.add(entry, reserved);
-        if self.pins.holds(&entry.digest()) {
+        let digest = entry.digest();
+        if self.pins.holds(&digest) {
             entry.set_pinned(true);
+        }
+        if entry.kind() == Kind::Manifest {
+            self.pins.note_manifest(&digest);
         }
         entry
     }
@@ -509,6 +528,15 @@ impl Store {
         }
         outcome
     }
+}
+
+/// Opens a file to read, without waiting if somebody put a pipe there, and without following a link.
+fn open_regular(path: &std::path::Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOFOLLOW;
+    let mut options = File::options();
+    options.read(true).custom_flags(flags.bits().cast_signed());
+    options.open(path)
 }
 
 /// Says whether a file is not there any more: also on a file system where somebody else deletes.

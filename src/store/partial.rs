@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::checkpoint::Failures;
 use super::publish::Publish;
 use super::room::Reservation;
+use crate::rt::close_later;
 
 /// A file being written. Dropping it unpublished leaves no name behind; whoever has
 /// [`Partial::file`] can still read it.
@@ -84,5 +85,7 @@ impl Drop for Partial {
         if let Some(path) = &self.path {
             drop(fs::remove_file(path));
         }
+        // Unpublished it is dropped by the task of its fill, on a core.
+        close_later(&self.file);
     }
 }

@@ -118,9 +118,11 @@ fn make_folder(to: &Path) -> io::Result<()> {
 fn link(from: &Path, to: &Path, flags: AtFlags) -> io::Result<()> {
     match linkat(CWD, from, CWD, to, flags) {
         Err(rustix::io::Errno::EXIST) => {
-            let aside = to.with_extension(unused_name());
+            // Where a process that is killed before the next line leaves it to be cleared away.
+            let partials = to.ancestors().nth(4).unwrap_or(to).join("partial");
+            let aside = partials.join(unused_name());
             linkat(CWD, from, CWD, &aside, flags)?;
-            fs::rename(&aside, to)
+            fs::rename(&aside, to).inspect_err(|_| drop(fs::remove_file(&aside)))
         }
         outcome => Ok(outcome?),
     }

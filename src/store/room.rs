@@ -94,7 +94,7 @@ pub(super) enum Asked {
     Lacks(u64),
     /// Enough was deleted, and is still open.
     Closing,
-    /// Not even an empty store has it.
+    /// Not even an empty store would have it.
     TooLarge,
 }
 
@@ -136,16 +136,12 @@ impl Room {
         self.bounds.most
     }
 
-    /// Asks for `bytes` more. Whoever does not keep house knows only of its own bytes: for it `bytes_max`
-    /// is the keeper's care.
-    pub(super) fn ask(&self, bytes: u64, root: &Path, is_keeper: bool) -> io::Result<Asked> {
+    /// Asks for `bytes` more. While another process keeps house, `bytes_max` is that one's care: then this one
+    /// is not `is_bound` to it.
+    pub(super) fn ask(&self, bytes: u64, root: &Path, is_bound: bool) -> io::Result<Asked> {
         let mut account = self.account.lock();
         let space = self.space(&mut account, root)?;
-        let most = if is_keeper {
-            self.bounds.most
-        } else {
-            u64::MAX
-        };
+        let most = if is_bound { self.bounds.most } else { u64::MAX };
         let bounds = Bounds {
             most,
             ..self.bounds
@@ -265,6 +261,8 @@ impl Account {
         let wanted = bytes.saturating_add(bounds.free);
         let floor = wanted.saturating_sub(unpromised.saturating_add(self.lingering));
         match ours.max(floor) {
+            // Not even if all of it went.
+            lacks if lacks > self.live => Asked::TooLarge,
             0 if kept.saturating_add(self.lingering + bytes) > bounds.most
                 || wanted > unpromised =>
             {
@@ -297,6 +295,11 @@ impl Reservation {
     /// Returns how many of `bytes` to be written are promised no more.
     pub(super) const fn lacks(&self, bytes: u64) -> u64 {
         bytes.saturating_sub(self.unwritten)
+    }
+
+    /// Returns how much was promised.
+    pub(super) const fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Adds what [`Room::ask`] has promised.
@@ -367,7 +370,13 @@ mod tests {
         );
         // Ten stay free for others, whatever our own bound says.
         assert_eq!(account(0, 0, 0).judge(10, &BOUNDS, 20), Asked::Promised);
-        assert_eq!(account(0, 0, 0).judge(11, &BOUNDS, 20), Asked::Lacks(1));
+        assert_eq!(account(1, 0, 0).judge(11, &BOUNDS, 20), Asked::Lacks(1));
+        // Nothing is evicted where that would not help.
+        assert_eq!(account(0, 0, 0).judge(11, &BOUNDS, 20), Asked::TooLarge);
+        assert_eq!(
+            account(10, 0, 90).judge(11, &BOUNDS, plenty),
+            Asked::TooLarge
+        );
         assert_eq!(account(0, 1, 0).judge(11, &BOUNDS, 20), Asked::Closing);
     }
 
@@ -379,17 +388,18 @@ mod tests {
         options.free_min = Amount::Bytes(0);
         let space = Space::of(root.path()).unwrap();
         let room = Room::new(&options, &space, Arc::default());
+        room.add(30, None);
         let mut first = Reservation::none(Arc::clone(&room));
         assert_eq!(room.ask(60, root.path(), true).unwrap(), Asked::Promised);
         first.grow(60);
         first.note_written(20);
         assert_eq!(first.lacks(50), 10);
-        assert_eq!(room.ask(60, root.path(), true).unwrap(), Asked::Lacks(20));
+        assert_eq!(room.ask(20, root.path(), true).unwrap(), Asked::Lacks(10));
         drop(first);
         assert_eq!(room.unwritten.load(Ordering::Relaxed), 0);
         assert_eq!(room.ask(60, root.path(), true).unwrap(), Asked::Promised);
         assert_eq!(room.excess(root.path()).unwrap(), (0, 0));
-        room.add(40, None);
+        room.add(10, None);
         assert_eq!(room.excess(root.path()).unwrap(), (10, 0));
     }
 }

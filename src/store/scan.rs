@@ -47,12 +47,21 @@ impl Store {
     /// The disk's; what was found before stays found.
     pub fn scan(&self) -> io::Result<Scanned> {
         // Before it looks: what is imported from now on marks the directory anew.
-        import::forget_mark(self.layout.root())?;
+        self.wants_scan.store(false, Ordering::Release);
+        import::forget_mark(self.layout.root())
+            .and_then(|()| self.scan_all())
+            .inspect_err(|_| self.wants_scan.store(true, Ordering::Release))
+    }
+
+    /// Goes on where a folder cannot be read, and tells of the first such error in the end.
+    fn scan_all(&self) -> io::Result<Scanned> {
+        let mut outcome = Ok(());
         let mut scanned = Scanned::default();
         for kind in Kind::ALL {
             for algorithm in [Algorithm::Sha256, Algorithm::Sha512] {
                 for folder in 0..=u8::MAX {
-                    self.scan_folder(kind, algorithm, folder, &mut scanned)?;
+                    let looked = self.scan_folder(kind, algorithm, folder, &mut scanned);
+                    outcome = outcome.and(looked);
                 }
             }
         }
@@ -60,8 +69,7 @@ impl Store {
             // They came in the order of their names.
             self.inventory.sort_by_use();
         }
-        self.wants_scan.store(false, Ordering::Release);
-        Ok(scanned)
+        outcome.map(|()| scanned)
     }
 
     fn scan_folder(
@@ -102,10 +110,19 @@ impl Store {
             Err(error) => return Err(error),
         };
         let known = self.inventory.lookup(kind, digest);
-        if known.is_some_and(|entry| entry.size_bytes == metadata.len()) {
-            return Ok(false);
+        match known {
+            Some(entry) if entry.size_bytes == metadata.len() => return Ok(false),
+            // One digest has one length: one of the two is wrong. (A manifest's file has its type, too.)
+            Some(entry) if kind == Kind::Blob => {
+                self.condemn(&entry, "another length than when it was stored");
+                return Ok(false);
+            }
+            _ => {}
         }
-        self.add(Entry::found(kind, digest, &metadata), None);
+        let entry = Entry::found(kind, digest, &metadata);
+        // Where the index was lost, how it was used is not known: not longer ago than that.
+        entry.used_at(self.used_by.load(Ordering::Relaxed));
+        self.add(entry, None);
         Ok(true)
     }
 

@@ -51,9 +51,13 @@ fn kind_of(error: &io::Error) -> Option<DiskTrouble> {
         Errno::NOSPC | Errno::DQUOT => Some(DiskTrouble::Full),
         Errno::ROFS => Some(DiskTrouble::ReadOnly),
         Errno::NOENT | Errno::NOTDIR | Errno::STALE | Errno::NOTCONN => Some(DiskTrouble::Missing),
-        Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::INTR | Errno::FBIG | Errno::AGAIN => {
-            None
-        }
+        Errno::MFILE
+        | Errno::NFILE
+        | Errno::NOMEM
+        | Errno::INTR
+        | Errno::FBIG
+        | Errno::ISDIR
+        | Errno::AGAIN => None,
         _ => Some(DiskTrouble::Failing),
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustix::io::Errno;
 
-use super::check::{Checked, Finding};
+use super::check::{self, Checked, Finding};
 use super::checkpoint::Failed;
 use super::entry::{Entry, seconds};
 use super::layout::Kind;
@@ -52,6 +52,12 @@ impl Store {
         let lacks = reserved.lacks(bytes);
         if lacks > 0 {
             let step = lacks.max(ROOM_STEP_BYTES);
+            // What does not tell its size could push out everything, and not fit in the end.
+            if reserved.bytes() + step > self.inventory.room().bytes_max() / 2 {
+                return Err(no_room(
+                    "of unknown size, and larger than half of bytes_max",
+                ));
+            }
             self.take_room(step)?;
             reserved.grow(step);
         }
@@ -78,7 +84,7 @@ impl Store {
         loop {
             match self.ask(bytes)? {
                 Asked::Promised => return Ok(()),
-                Asked::TooLarge => return Err(no_room("larger than bytes_max")),
+                Asked::TooLarge => return Err(no_room("not even if all else went")),
                 Asked::Lacks(lacks) if self.evict(lacks, 0) > 0 => {}
                 Asked::Lacks(_) => return Err(no_room("nothing left to evict")),
                 Asked::Closing if Instant::now() < patience => {
@@ -94,11 +100,11 @@ impl Store {
     }
 
     fn ask(&self, bytes: u64) -> io::Result<Asked> {
-        let is_keeper = self.is_keeper.load(Ordering::Acquire);
+        let is_bound = self.is_bound.load(Ordering::Acquire);
         let asked = self
             .inventory
             .room()
-            .ask(bytes, self.layout.root(), is_keeper);
+            .ask(bytes, self.layout.root(), is_bound);
         self.noting("ask for free space", asked)
     }
 
@@ -122,7 +128,9 @@ impl Store {
                 .evicted_age_seconds
                 .store(u64::from(age), Ordering::Relaxed);
             if !self.delete(&victim, Removal::Room) {
-                break;
+                spared += 1;
+                self.inventory.spare(victim);
+                continue;
             }
             gone += victim.size_bytes;
             files = files.saturating_sub(1);
@@ -162,7 +170,7 @@ impl Store {
             return 0;
         }
         let delete = |entry: &&Arc<Entry>| self.delete(entry, Removal::Ttl);
-        stale.iter().take_while(delete).count()
+        stale.iter().filter(delete).count()
     }
 
     /// Takes note of what the scrub has found.
@@ -233,19 +241,21 @@ impl Store {
     /// Drops an entry, its file, and every link to it. Responses that are sending it go on. Says whether its
     /// file is gone; if it is not, it counts as before.
     pub(super) fn delete(&self, entry: &Arc<Entry>, reason: Removal) -> bool {
-        self.forget(entry, reason);
         let (kind, digest) = (entry.kind(), entry.digest());
         let removed = std::fs::remove_file(self.layout.path(kind, &digest));
-        match removed {
-            Err(error) if !super::is_vanished(&error) => {
-                tracing::debug!(%digest, %error, "a stored file could not be deleted");
+        if let Err(error) = removed
+            && !super::is_vanished(&error)
+        {
+            tracing::debug!(%digest, %error, "a stored file could not be deleted");
+            let number = Errno::from_io_error(&error);
+            // Of any other error the cause is this file alone.
+            if matches!(number, Some(Errno::ROFS | Errno::IO)) {
                 drop(self.noting::<()>("delete", Err(error)));
-                let again = Entry::new(kind, &digest, entry.size_bytes, entry.last_use());
-                self.add(again.with_history(entry.hits(), 0), None);
-                false
             }
-            _ => true,
+            return false;
         }
+        self.forget(entry, reason);
+        true
     }
 
     /// Takes a damaged file out of the store.
@@ -279,6 +289,10 @@ impl Store {
             }
             return;
         }
+        if !check::is_of_medium(error) {
+            tracing::warn!(%digest, %error, "a stored blob could not be opened, and is left where it is");
+            return;
+        }
         if self.unreadable.lock().note(Instant::now()) > UNREADABLE_MAX {
             tracing::debug!(%digest, %error, "a stored blob could not be read, and is left where it is");
             if let Some(entry) = entry {
@@ -294,18 +308,29 @@ impl Store {
         self.condemn(&entry, &error.to_string());
     }
 
-    /// Forces what was committed and linked to the medium, and remembers that it is there.
+    /// Writes what was linked, and forces what was committed to the medium and remembers that it is there, as
+    /// the durability wants it.
     ///
     /// # Errors
     /// The disk's; what may have been lost by it is deleted, to be filled anew. Links that cannot be written
     /// are no error: they stay in memory and are tried again.
     pub fn checkpoint(&self) -> io::Result<()> {
+        self.secure(false)
+    }
+
+    /// As [`Store::checkpoint`]; at the end whatever the durability.
+    pub(super) fn secure(&self, is_end: bool) -> io::Result<()> {
         if !self.is_keeper() {
             self.links.leave_to_others();
         } else if self.links.flush() {
             self.checkpoint.note();
         }
-        match self.checkpoint.advance(self.layout.root()) {
+        if self.durability == Durability::None && !is_end {
+            return Ok(());
+        }
+        // A sync here says nothing of what other hosts have written: then nothing is marked as safe.
+        let marks = !self.has_company();
+        match self.checkpoint.advance(self.layout.root(), marks) {
             Ok(()) => Ok(()),
             Err(Failed::Mark(error)) => self.noting("write the checkpoint", Err(error)),
             Err(Failed::Sync(error, suspects)) => {
@@ -314,17 +339,19 @@ impl Store {
                 for entry in &suspects {
                     self.delete(entry, Removal::Damaged);
                 }
-                let blobs = suspects.len();
-                tracing::warn!(blobs, %error, "the disk has lost writes: young blobs are dropped, to be fetched anew");
+                if !suspects.is_empty() {
+                    let blobs = suspects.len();
+                    tracing::warn!(blobs, %error, "the disk has lost writes: young blobs are dropped, to be fetched anew");
+                }
                 self.noting("sync", Err(error))
             }
         }
     }
 
-    /// Returns how often [`Store::checkpoint`] wants to be called; `None` when only at the end.
+    /// Returns how often [`Store::checkpoint`] wants to be called.
     #[must_use]
-    pub fn checkpoint_every(&self) -> Option<Duration> {
-        (self.durability != Durability::None).then_some(CHECKPOINT_EVERY)
+    pub const fn checkpoint_every(&self) -> Duration {
+        CHECKPOINT_EVERY
     }
 }
 

@@ -175,12 +175,21 @@ impl Check {
 
 /// Sorts an error by whose fault it is: the medium's at this place, or anybody's.
 fn verdict_of(error: io::Error) -> Verdict {
-    let number = error.raw_os_error().map(Errno::from_raw_os_error);
-    match number {
-        _ if is_absence(&error) => Verdict::Vanished,
-        Some(Errno::IO | Errno::UCLEAN | Errno::BADMSG) => Verdict::Rotten(Some(error)),
-        _ => Verdict::Unreadable(error),
+    if is_absence(&error) {
+        Verdict::Vanished
+    } else if is_of_medium(&error) {
+        Verdict::Rotten(Some(error))
+    } else {
+        Verdict::Unreadable(error)
     }
+}
+
+/// Says whether the medium could not give back what was written to it, rather than somebody not letting us
+/// read.
+pub(super) fn is_of_medium(error: &io::Error) -> bool {
+    let number = Errno::from_io_error(error);
+    let medium = [Errno::IO, Errno::UCLEAN, Errno::BADMSG];
+    number.is_some_and(|number| medium.contains(&number))
 }
 
 /// Acts on verdicts.

@@ -219,7 +219,7 @@ impl Target {
     /// Moves the checkpoint. What a failed sync may have lost is deleted.
     fn sync(&self) -> io::Result<()> {
         let root = self.layout.root();
-        match self.checkpoint.advance(root) {
+        match self.checkpoint.advance(root, true) {
             Ok(()) => Ok(()),
             Err(Failed::Mark(error)) => Err(about(root, &error)),
             Err(Failed::Sync(error, suspects)) => {

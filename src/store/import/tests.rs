@@ -194,7 +194,7 @@ fn a_file_of_the_wrong_length_is_replaced_and_of_the_right_one_left() {
     Checkpoint::read(root.path())
         .map(|checkpoint| {
             checkpoint.note();
-            checkpoint.advance(root.path()).unwrap();
+            checkpoint.advance(root.path(), true).unwrap();
         })
         .unwrap();
     assert_eq!(old.import(root.path()).linked, 1);

@@ -66,6 +66,8 @@ pub(super) struct Lease {
     company: Option<Seen>,
     /// Our line could not be written, and that was said.
     is_failing: bool,
+    /// Another's line was seen to change: somebody keeps house.
+    is_alive: bool,
 }
 
 #[derive(Debug)]
@@ -128,6 +130,7 @@ impl Lease {
             }),
             company: None,
             is_failing: false,
+            is_alive: false,
         };
         lease.tick(now);
         if matches!(lease.state, State::Taking) {
@@ -152,6 +155,11 @@ impl Lease {
     /// counts for ten seconds more, one that cannot write does not.
     pub(super) const fn has_company(&self) -> bool {
         !self.is_holder() || self.company.is_some()
+    }
+
+    /// Says whether another process is known to keep house. One that waits may wait for a dead one.
+    pub(super) const fn knows_keeper(&self) -> bool {
+        !self.is_holder() && self.is_alive
     }
 
     /// Leaves the lease to the next one, at once.
@@ -210,6 +218,7 @@ impl Lease {
             };
         }
         let is_same = content == seen.content;
+        self.is_alive |= !is_same && seen.content != Content::Absent;
         let is_late = is_same && now.saturating_duration_since(seen.since) >= DEAD_AFTER;
         if is_late || self.me.knows_dead(content.bytes()) {
             return match self.put_over(&content) {

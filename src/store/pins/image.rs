@@ -1,6 +1,7 @@
 //! What an image consists of, by the manifests that are stored.
 
 use std::collections::HashSet;
+use std::io;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -43,11 +44,14 @@ fn named(manifest: &Manifest) -> Vec<Digest> {
 }
 
 /// Returns `roots` and all that they name, through manifests that are stored; at most `most` digests.
+///
+/// # Errors
+/// The disk's.
 pub(super) fn closure(
     roots: Vec<Digest>,
     most: usize,
-    manifest: impl Fn(&Digest) -> Option<Arc<Manifest>>,
-) -> HashSet<Digest> {
+    manifest: impl Fn(&Digest) -> io::Result<Option<Arc<Manifest>>>,
+) -> io::Result<HashSet<Digest>> {
     let mut found = HashSet::new();
     let mut open = roots;
     while let Some(digest) = open.pop() {
@@ -59,10 +63,10 @@ pub(super) fn closure(
             break;
         }
         if found.insert(digest)
-            && let Some(manifest) = manifest(&digest)
+            && let Some(manifest) = manifest(&digest)?
         {
             open.extend(named(&manifest));
         }
     }
-    found
+    Ok(found)
 }

@@ -15,7 +15,7 @@ mod reference;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,7 @@ pub use reference::{Reference, ReferenceError};
 
 use super::manifest::Manifest;
 use crate::digest::Digest;
-use crate::limits::{PINNED_DIGESTS_MAX, PINS_BYTES_MAX};
+use crate::limits::{PINNED_DIGESTS_MAX, PINS_BYTES_MAX, PULLED_TAGS_MAX};
 use crate::rt::Stamp;
 
 /// The pins of one store.
@@ -41,6 +41,8 @@ pub(super) struct Pins {
     is_stale: AtomicBool,
     digests: RwLock<HashSet<Digest>>,
     listed: Mutex<Listed>,
+    /// What tags meant that were pulled since the start, in case one of them is pinned.
+    pulled: Mutex<HashMap<String, Digest>>,
 }
 
 /// What is to be pinned.
@@ -48,8 +50,9 @@ pub(super) struct Pins {
 struct Listed {
     stamp: Option<Stamp>,
     references: Vec<Reference>,
-    /// What tags meant when they were last pulled.
+    /// What pinned tags meant when they were last pulled, and whether that is on disk.
     resolved: BTreeMap<String, Digest>,
+    is_unwritten: bool,
 }
 
 /// Entries whose mark has to change.
@@ -67,6 +70,7 @@ impl Pins {
             is_stale: AtomicBool::new(true),
             digests: RwLock::default(),
             listed: Mutex::default(),
+            pulled: Mutex::default(),
             path,
         };
         pins.listed.lock().resolved = read_resolved(&pins.resolved_path());
@@ -90,24 +94,16 @@ impl Pins {
         }
     }
 
-    /// Takes note of what a tag means. Costs a lock while any image is pinned by tag.
+    /// Takes note of what a tag means. Costs a lock that is never held for long.
     pub(super) fn note_tag(&self, repository: &str, tag: &str, digest: &Digest) {
-        if self.is_empty.load(Ordering::Acquire) {
-            return;
+        let mut pulled = self.pulled.lock();
+        if pulled.len() >= PULLED_TAGS_MAX {
+            pulled.clear();
         }
-        let mut listed = self.listed.lock();
-        let is_wanted = |pin: &Reference| pin.is_tag(repository, tag);
-        if !listed.references.iter().any(is_wanted) {
-            return;
-        }
-        let before = listed
-            .resolved
-            .insert(format!("{repository}:{tag}"), *digest);
-        if before != Some(*digest) {
+        let before = pulled.insert(format!("{repository}:{tag}"), *digest);
+        drop(pulled);
+        if before != Some(*digest) && !self.is_empty.load(Ordering::Acquire) {
             self.is_stale.store(true, Ordering::Release);
-            if let Err(error) = write_resolved(&self.resolved_path(), &listed.resolved) {
-                tracing::warn!(%error, "what pinned tags mean could not be written, and is not known after a restart");
-            }
         }
     }
 
@@ -115,17 +111,22 @@ impl Pins {
     /// different then.
     ///
     /// - `manifest`: returns a stored manifest.
-    pub(super) fn look(&self, manifest: impl Fn(&Digest) -> Option<Arc<Manifest>>) -> Changed {
+    pub(super) fn look(
+        &self,
+        manifest: impl Fn(&Digest) -> io::Result<Option<Arc<Manifest>>>,
+    ) -> Changed {
         self.reread();
         if !self.is_stale.swap(false, Ordering::AcqRel) {
             return Changed::default();
         }
-        let roots: Vec<Digest> = {
-            let listed = self.listed.lock();
-            let digest = |pin: &Reference| pin.digest(&listed.resolved);
-            listed.references.iter().filter_map(digest).collect()
+        let gathered = match image::closure(self.roots(), PINNED_DIGESTS_MAX, manifest) {
+            Ok(gathered) => gathered,
+            Err(error) => {
+                tracing::debug!(%error, "what is pinned could not be gathered, and stays as it was");
+                self.is_stale.store(true, Ordering::Release);
+                return Changed::default();
+            }
         };
-        let gathered = image::closure(roots, PINNED_DIGESTS_MAX, manifest);
         let mut digests = self.digests.write();
         let changed = Changed {
             pinned: gathered.difference(&digests).copied().collect(),
@@ -133,6 +134,29 @@ impl Pins {
         };
         *digests = gathered;
         changed
+    }
+
+    /// Returns what is pinned by itself, tags as they were last pulled.
+    fn roots(&self) -> Vec<Digest> {
+        let mut listed = self.listed.lock();
+        let listed = &mut *listed;
+        let pulled = self.pulled.lock();
+        for pin in &listed.references {
+            if let Some((name, digest)) = pulled.get_key_value(&pin.to_string()) {
+                let before = listed.resolved.insert(name.clone(), *digest);
+                listed.is_unwritten |= before != Some(*digest);
+            }
+        }
+        drop(pulled);
+        if listed.is_unwritten {
+            let written = write_resolved(&self.resolved_path(), &listed.resolved);
+            listed.is_unwritten = written.is_err();
+            if let Err(error) = written {
+                tracing::debug!(%error, "what pinned tags mean could not be written");
+            }
+        }
+        let digest = |pin: &Reference| pin.digest(&listed.resolved);
+        listed.references.iter().filter_map(digest).collect()
     }
 
     fn reread(&self) {
@@ -159,7 +183,7 @@ impl Pins {
         *listed = Listed {
             stamp,
             references,
-            resolved: std::mem::take(&mut listed.resolved),
+            ..std::mem::take(&mut *listed)
         };
         self.is_stale.store(true, Ordering::Release);
     }
@@ -227,6 +251,7 @@ fn edit(root: &Path, change: impl FnOnce(&mut Vec<Reference>) -> usize) -> io::R
 fn read(path: &Path) -> io::Result<String> {
     match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(String::new()),
+        Ok(found) if !found.is_file() => return Err(io::Error::other("not a file")),
         Ok(found) if found.len() > PINS_BYTES_MAX => {
             return Err(io::Error::other("too large for a list of pins"));
         }

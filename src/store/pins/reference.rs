@@ -100,10 +100,6 @@ impl fmt::Display for Reference {
 }
 
 impl Reference {
-    pub(super) fn is_tag(&self, of: &str, named: &str) -> bool {
-        matches!(self, Self::Tag { repository, tag } if repository == of && tag == named)
-    }
-
     /// Returns the digest that is meant, if that is known.
     pub(super) fn digest(&self, resolved: &BTreeMap<String, Digest>) -> Option<Digest> {
         match self {

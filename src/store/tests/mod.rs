@@ -428,15 +428,23 @@ fn room_is_made_for_what_comes_and_never_more_than_there_is() {
 fn a_blob_of_unknown_size_takes_room_as_it_grows() {
     let root = tempfile::tempdir().unwrap();
     let step = crate::limits::ROOM_STEP_BYTES;
-    let store = open_small(root.path(), 2 * step);
+    let store = open_small(root.path(), 4 * step);
     let chunk = vec![7; usize::try_from(step).unwrap()];
     let mut partial = store.begin(None).unwrap();
     store.write(&mut partial, &chunk, 0).unwrap();
     store.write(&mut partial, b"more", step).unwrap();
-    let error = store.begin(Some(1)).unwrap_err();
-    assert_eq!(error.kind(), io::ErrorKind::StorageFull, "all is promised");
+    let error = store.begin(Some(3 * step)).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::StorageFull, "half is promised");
+    store.write(&mut partial, &chunk[4..], step + 4).unwrap();
+    let error = store.write(&mut partial, b"more", 2 * step).unwrap_err();
+    assert_eq!(
+        error.kind(),
+        io::ErrorKind::StorageFull,
+        "it might be endless"
+    );
     drop(partial);
-    assert!(store.begin(Some(1)).is_ok(), "a promise ends with its fill");
+    let whole = store.begin(Some(4 * step));
+    assert!(whole.is_ok(), "a promise ends with its fill");
 }
 
 #[test]
