@@ -79,6 +79,9 @@ fn a_manifest_is_held_to_its_digest_too_and_named_ones_alone_are_read() {
 fn what_makes_no_sense_is_told_apart_from_what_is_not_well() {
     let folder = tempfile::tempdir().unwrap();
     let digest = Blob::seeded(1, 1).digest;
+    // A mistyped directory is not a sound store.
+    transship(folder.path(), &["verify"]).expect(1, &["no storage of transship"]);
+    fs::create_dir(folder.path().join("blobs")).unwrap();
     transship(folder.path(), &["verify"]).expect(0, &["0 sound"]);
     transship(folder.path(), &["verify", &digest]).expect(1, &["1 not stored"]);
     transship(folder.path(), &["verify", "sha256:beef"]).expect(2, &["not a digest"]);

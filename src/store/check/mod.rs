@@ -184,9 +184,12 @@ fn verdict_of(error: io::Error) -> Verdict {
     }
 }
 
-/// Says whether the medium could not give back what was written to it, rather than somebody not letting us
-/// read.
+/// Says whether the medium could not give back what was written to it, or less than that, rather than somebody
+/// not letting us read.
 pub(super) fn is_of_medium(error: &io::Error) -> bool {
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        return true;
+    }
     let number = Errno::from_io_error(error);
     let medium = [Errno::IO, Errno::UCLEAN, Errno::BADMSG];
     number.is_some_and(|number| medium.contains(&number))
