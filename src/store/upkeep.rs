@@ -337,7 +337,10 @@ impl Store {
                 self.links.doubt();
                 let suspects: Vec<_> = suspects.iter().filter_map(|one| self.lookup(one)).collect();
                 for entry in &suspects {
-                    self.delete(entry, Removal::Damaged);
+                    if !self.delete(entry, Removal::Damaged) {
+                        // Found again by its path, it is hashed.
+                        self.forget(entry, Removal::Damaged);
+                    }
                 }
                 if !suspects.is_empty() {
                     let blobs = suspects.len();
