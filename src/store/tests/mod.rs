@@ -176,11 +176,7 @@ fn a_checkpoint_covers_what_was_committed_before_it_and_nothing_later() {
     let root = tempfile::tempdir().unwrap();
     let store = open(root.path());
     let early = put(&store, b"early");
-    // The margin of file times must pass, however long that takes here.
-    let entered = Instant::now();
-    while entered.elapsed() < Duration::from_millis(30) {
-        std::thread::yield_now();
-    }
+    pass_margin();
     store.checkpoint().unwrap();
     let late = put(&store, b"late");
     drop(store);
@@ -594,4 +590,67 @@ fn a_mark_that_cannot_be_written_costs_no_blob() {
     assert_eq!(content(&store, &young).unwrap(), b"young");
     let digest = Digest::of(Algorithm::Sha256, b"unfinished");
     assert!(store.commit(&digest, unfinished, 10).is_ok());
+}
+
+#[test]
+fn a_scan_does_not_take_a_short_file_for_a_whole_one() {
+    let root = tempfile::tempdir().unwrap();
+    let store = open(root.path());
+    let digest = put(&store, b"layer");
+    pass_margin();
+    store.checkpoint().unwrap();
+    let path = store.layout.path(Kind::Blob, &digest);
+    File::options()
+        .write(true)
+        .open(&path)
+        .unwrap()
+        .set_len(3)
+        .unwrap();
+    store.scan().unwrap();
+    assert!(store.lookup(&digest).is_none() && !path.exists());
+    assert_eq!(content(&store, &digest), None);
+}
+
+#[test]
+fn what_was_changed_while_nobody_served_is_noticed_at_the_start() {
+    let root = tempfile::tempdir().unwrap();
+    let mut store = open(root.path());
+    let digest = put(&store, b"layer");
+    let path = store.layout.path(Kind::Blob, &digest);
+    store.house.tick(Instant::now(), SystemTime::now());
+    store.end();
+    pass_margin();
+    std::fs::remove_file(path).unwrap();
+    let (store, _house) = Store::open(&options(root.path()), Arc::default()).unwrap();
+    assert!(store.wants_scan(), "the index says otherwise");
+    store.scan().unwrap();
+    assert_eq!(store.entries(), 0);
+}
+
+#[test]
+fn a_file_that_cannot_be_deleted_stops_no_other() {
+    let root = tempfile::tempdir().unwrap();
+    let store = open_with(&Options {
+        blob_ttl: Some(Duration::from_secs(1)),
+        ..options(root.path())
+    });
+    let stuck = put(&store, b"stuck");
+    put(&store, b"one");
+    put(&store, b"two");
+    // A folder in its place cannot be unlinked.
+    let path = store.layout.path(Kind::Blob, &stuck);
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    let later = SystemTime::now() + Duration::from_secs(60);
+    assert_eq!(store.expire(later), 2);
+    assert!(store.trouble().is_none(), "it is that file, not the disk");
+    assert!(store.lookup(&stuck).is_some());
+}
+
+/// Waits until a file time of now is another than one of before, however long that takes here.
+fn pass_margin() {
+    let entered = Instant::now();
+    while entered.elapsed() < Duration::from_millis(30) {
+        std::thread::yield_now();
+    }
 }
