@@ -21,6 +21,7 @@ pub struct Partial {
     /// Its name under `partial/`, if it has one.
     path: Option<PathBuf>,
     reserved: Option<Reservation>,
+    is_published: bool,
 }
 
 impl Partial {
@@ -31,6 +32,7 @@ impl Partial {
             begun,
             path,
             reserved: None,
+            is_published: false,
         }
     }
 
@@ -76,6 +78,7 @@ impl Partial {
         if published.is_ok() && self.way == Publish::Rename {
             self.path = None;
         }
+        self.is_published = published.is_ok();
         published
     }
 }
@@ -85,7 +88,9 @@ impl Drop for Partial {
         if let Some(path) = &self.path {
             drop(fs::remove_file(path));
         }
-        // Unpublished it is dropped by the task of its fill, on a core.
-        close_later(&self.file);
+        // It may be dropped by the task of its fill, on a core, and its pages go with it.
+        if !self.is_published {
+            close_later(&self.file);
+        }
     }
 }

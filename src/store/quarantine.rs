@@ -11,8 +11,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use super::is_vanished;
 use super::layout::{Kind, Layout};
-use super::walk::is_absence;
 use crate::digest::Digest;
 
 /// Most files kept.
@@ -46,7 +46,7 @@ pub(super) fn put(layout: &Layout, kind: Kind, digest: &Digest) -> io::Result<Fa
     };
     let error = match moved {
         Ok(to) => return Ok(Fate::Moved(to)),
-        Err(error) if is_absence(&error) => return Ok(Fate::Absent),
+        Err(error) if is_vanished(&error) => return Ok(Fate::Absent),
         Err(error) => error,
     };
     match fs::remove_file(&from) {
@@ -55,7 +55,7 @@ pub(super) fn put(layout: &Layout, kind: Kind, digest: &Digest) -> io::Result<Fa
             leave_note(&layout.quarantine(), digest);
             Ok(Fate::Deleted)
         }
-        Err(gone) if is_absence(&gone) => Ok(Fate::Absent),
+        Err(gone) if is_vanished(&gone) => Ok(Fate::Absent),
         Err(error) => Err(super::about(&from, &error)),
     }
 }

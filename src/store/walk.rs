@@ -42,7 +42,7 @@ impl Stored {
                 metadata,
             })),
             Ok(_) => Ok(None),
-            Err(error) if is_absence(&error) => Ok(None),
+            Err(error) if super::is_vanished(&error) => Ok(None),
             Err(error) => Err(super::about(&path, &error)),
         }
     }
@@ -94,7 +94,7 @@ impl Walk {
         let about = |error| super::about(&folder, &error);
         let items = match fs::read_dir(&folder) {
             Ok(items) => items,
-            Err(error) if is_absence(&error) => return Ok(Vec::new()),
+            Err(error) if super::is_vanished(&error) => return Ok(Vec::new()),
             Err(error) => return Err(about(error)),
         };
         let mut found = Vec::new();
@@ -134,14 +134,6 @@ impl Iterator for Walk {
             }
         }
     }
-}
-
-/// Says whether an error means that there is nothing under that name.
-pub(super) fn is_absence(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::StaleNetworkFileHandle
-    )
 }
 
 #[cfg(test)]

@@ -17,10 +17,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use rustix::io::Errno;
 
 use super::gentle::{self, PIECE_BYTES};
+use super::is_vanished;
 use super::layout::{Kind, Layout};
 use super::manifest;
 use super::quarantine::{self, Fate};
-use super::walk::{Stored, is_absence};
+use super::walk::Stored;
 use crate::digest::{Digest, Hasher};
 use crate::limits::MANIFEST_BYTES_MAX;
 
@@ -175,7 +176,7 @@ impl Check {
 
 /// Sorts an error by whose fault it is: the medium's at this place, or anybody's.
 fn verdict_of(error: io::Error) -> Verdict {
-    if is_absence(&error) {
+    if is_vanished(&error) {
         Verdict::Vanished
     } else if is_of_medium(&error) {
         Verdict::Rotten(Some(error))

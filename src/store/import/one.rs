@@ -12,11 +12,12 @@ use super::{Event, Form, Target, Trouble, media_type};
 use crate::digest::{Digest, Hasher};
 use crate::limits::MANIFEST_BYTES_MAX;
 use crate::store::gentle::{self, PIECE_BYTES};
+use crate::store::is_vanished;
 use crate::store::layout::Kind;
 use crate::store::manifest::{self, Manifest};
 use crate::store::partial::Partial;
 use crate::store::publish::Publish;
-use crate::store::walk::{Stored, is_absence};
+use crate::store::walk::Stored;
 
 /// Longest first line of a manifest of ours, in bytes: a media type and its end.
 const MEDIA_TYPE_LINE_BYTES_MAX: u64 = 256;
@@ -126,7 +127,7 @@ impl<'a> Importer<'a> {
                     .len()
                     .checked_sub(theirs)
                     .is_some_and(|more| line.contains(&more))),
-            Err(error) if is_absence(&error) => Ok(false),
+            Err(error) if is_vanished(&error) => Ok(false),
             Err(error) => Err(target_error(&path, &error)),
         }
     }
@@ -134,7 +135,7 @@ impl<'a> Importer<'a> {
     fn blob(&self, stored: &Stored, gauge: &mut Gauge<'_>) -> Result<Outcome, Failure> {
         let file = match gentle::open(&stored.path) {
             Ok(file) => file,
-            Err(error) if is_absence(&error) => return Ok(Outcome::Vanished),
+            Err(error) if is_vanished(&error) => return Ok(Outcome::Vanished),
             Err(error) => return Err(Failure::Source(error)),
         };
         if self.may(Way::Link) && self.is_public(stored) {
@@ -240,7 +241,7 @@ impl<'a> Importer<'a> {
         }
         let content = match fs::read(&stored.path) {
             Ok(content) => content,
-            Err(error) if is_absence(&error) => return Ok(Outcome::Vanished),
+            Err(error) if is_vanished(&error) => return Ok(Outcome::Vanished),
             Err(error) => return Err(Failure::Source(error)),
         };
         let manifest = match self.form {

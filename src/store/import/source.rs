@@ -19,8 +19,9 @@ use std::sync::Arc;
 
 use crate::digest::{Algorithm, Digest, TEXT_BYTES_MAX};
 use crate::store::about;
+use crate::store::is_vanished;
 use crate::store::layout::Kind;
-use crate::store::walk::{Stored, Walk, is_absence};
+use crate::store::walk::{Stored, Walk};
 
 /// Folders that lead from a registry's root directory to its `blobs`, as far as one may be named.
 const WAY_DOWN: [&str; 4] = ["docker/registry/v2", "registry/v2", "v2", "."];
@@ -148,7 +149,7 @@ impl RegistryWalk {
                 metadata,
             })),
             Ok(_) => None,
-            Err(error) if is_absence(&error) => None,
+            Err(error) if is_vanished(&error) => None,
             Err(error) => Some(Err(about(&path, &error))),
         }
     }
@@ -178,7 +179,7 @@ impl Iterator for RegistryWalk {
 fn digests(folder: &Path, algorithm: Algorithm) -> io::Result<Vec<(Digest, PathBuf)>> {
     let items = match fs::read_dir(folder) {
         Ok(items) => items,
-        Err(error) if is_absence(&error) => return Ok(Vec::new()),
+        Err(error) if is_vanished(&error) => return Ok(Vec::new()),
         Err(error) => return Err(about(folder, &error)),
     };
     let mut found = Vec::new();
@@ -200,7 +201,7 @@ fn revisions(repositories: &Path) -> io::Result<HashSet<Digest>> {
     while let Some(folder) = folders.pop() {
         let items = match fs::read_dir(&folder) {
             Ok(items) => items,
-            Err(error) if is_absence(&error) => continue,
+            Err(error) if is_vanished(&error) => continue,
             Err(error) => return Err(about(&folder, &error)),
         };
         for item in items {

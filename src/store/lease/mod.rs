@@ -414,17 +414,9 @@ fn options() -> OpenOptions {
 fn look_at(path: &Path) -> Content {
     match options().open(path) {
         Ok(file) => content_of(&file),
-        Err(error) if is_absent(&error) => Content::Absent,
+        Err(error) if super::is_vanished(&error) => Content::Absent,
         Err(error) => Content::Unreadable(error.kind()),
     }
-}
-
-/// Says whether an error means that a file is not there, or no longer.
-fn is_absent(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::StaleNetworkFileHandle
-    )
 }
 
 fn content_of(file: &File) -> Content {
