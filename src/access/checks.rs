@@ -184,7 +184,7 @@ impl Access {
         let mut response = self.send(&request).await?;
         if proof::is_about_head_alone(&response) {
             request.method = Method::Get;
-            request.range = (question.kind == Kind::Blob).then_some((0, Some(0)));
+            request.range = (question.kind == Kind::Blob).then_some(upstream::Span::Within(0, 1));
             response = self.send(&request).await?;
         }
         proof::judge(&response, question, self.is_clients())

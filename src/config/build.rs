@@ -1,7 +1,7 @@
 //! From the tree to each module's Options.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 
 use super::access::{self, Around};
@@ -11,8 +11,9 @@ use super::store_room;
 use super::tree::{Content, Node};
 use super::upstreams::{self, Upstreams};
 use super::{FileUse, Inputs, LogFormatter, LogLevel, LogOptions, Role, Settings};
+use crate::fill::OnRange;
 use crate::upstream::Policy;
-use crate::{admin, server, store, upstream};
+use crate::{admin, fill, server, store, upstream};
 
 /// What was built, and what the lints go by.
 pub(super) struct Built {
@@ -49,6 +50,7 @@ pub(super) fn build(reader: &mut Reader, tree: &Node, inputs: &Inputs<'_>) -> Op
             });
     let access = access::read(reader, &root, &mut files, around.as_ref());
     let store = store_room::read(reader, &root);
+    let fill = fill(reader, &root);
     let (root, root_origin) = store_root?;
     let (upstream, hop_origins, blob_ttl) = upstream?;
     Some(Built {
@@ -62,6 +64,7 @@ pub(super) fn build(reader: &mut Reader, tree: &Node, inputs: &Inputs<'_>) -> Op
                 ..store?
             },
             upstream,
+            fill: fill?,
             log: log?,
             cores: cores?.and_then(|cores| usize::try_from(cores).ok()),
         },
@@ -198,6 +201,7 @@ fn server(
     let idle_timeout = reader.duration(&root.find("transship.server.idle_timeout"));
     let head_timeout = reader.duration(&root.find("transship.server.head_timeout"));
     let send_timeout = reader.duration(&root.find("transship.server.send_timeout"));
+    let stale_manifests = reader.duration(&root.find("transship.stale.manifests"));
     let connections_max = reader.integer(&root.find("transship.server.connections_max"));
     let per_address_max =
         reader.integer(&root.find("transship.server.connections_per_address_max"));
@@ -211,6 +215,7 @@ fn server(
         idle_timeout: idle_timeout??,
         head_timeout: head_timeout??,
         send_timeout: send_timeout??,
+        stale_manifests: stale_manifests?.filter(|most| !most.is_zero()),
         connections_max: size(connections_max??)?,
         connections_per_address_max: NonZeroUsize::new(size(per_address_max??)?),
     })
@@ -263,6 +268,12 @@ fn upstream(
     let connect_timeout = reader.duration(&root.find("transship.upstream.connect_timeout"));
     let head_timeout = reader.duration(&root.find("transship.upstream.head_timeout"));
     let progress_timeout = reader.duration(&root.find("transship.upstream.progress_timeout"));
+    let bandwidth = reader.parsed(
+        &root.find("transship.upstream.bandwidth"),
+        "a size a second such as 100MiB, or 0",
+        store_room::bytes,
+    );
+    let connections_max = reader.integer(&root.find("transship.upstream.connections_max"));
     let realms = reader.list(
         &root.find("transship.upstream.realms"),
         "a list of host names",
@@ -290,9 +301,23 @@ fn upstream(
         connect_timeout: connect_timeout??,
         head_timeout: head_timeout??,
         progress_timeout: progress_timeout??,
+        bytes_per_second: NonZeroU64::new(bandwidth??),
+        connections_max: NonZeroUsize::new(usize::try_from(connections_max??).ok()?),
         realms: realms?.into_iter().map(|(_, realm)| realm).collect(),
     };
     Some((options, hop_origins, upstreams.blob_ttl))
+}
+
+fn fill(reader: &mut Reader, root: &Spot<'_>) -> Option<fill::Options> {
+    let streams_max = reader.integer(&root.find("transship.upstream.streams_max"));
+    let on_range = reader.choice(&root.find("transship.fill.on_range"));
+    Some(fill::Options {
+        streams_max: usize::try_from(streams_max??).ok()?,
+        on_range: match on_range?.as_str() {
+            "only" => OnRange::Only,
+            _ => OnRange::Complete,
+        },
+    })
 }
 
 /// Returns a host name or address with its port, if any, in lower case.

@@ -374,6 +374,12 @@ pub const TABLE: &[Key] = &[
     used("transship.store.scrub", OR_ZERO, "720h", "Everything stored is hashed again within this time, while the disk has nothing \
          better to do; `0s` never does it."),
     used("transship.store.scrub_rate", Kind::Bytes, "32MiB", "Most bytes a second that are read for that."),
+    section("transship.fill", "How blobs that are not here yet are fetched."),
+    used("transship.fill.on_range", Kind::Choice(&["complete", "only"]), "complete", "What a request for a part of a blob \
+         that is not here sets off: that the whole blob is fetched, that part first; or that part only."),
+    section("transship.stale", "What may be served without the origin's word while it is away."),
+    used("transship.stale.manifests", OR_ZERO, "0s", "How long after the origin last confirmed what a tag means it may be \
+         served from here while no upstream answers; `0s` never: no image is ever outdated."),
     section("transship.server", "Limits towards clients."),
     used("transship.server.idle_timeout", POSITIVE, "75s", "Longest silence between two requests of a connection."),
     used("transship.server.head_timeout", POSITIVE, "30s", "Longest time from a request's first byte to the end of its head; as long again for a body after it."),
@@ -391,6 +397,12 @@ pub const TABLE: &[Key] = &[
     used("transship.upstream.head_timeout", POSITIVE, "20s", "Longest time from a request to the head of its response. With `connect_timeout` it bounds the whole \
          wait for a first byte, tokens and redirects included; containerd itself gives up after 30 s."),
     used("transship.upstream.progress_timeout", POSITIVE, "30s", "Longest time without a byte of a response."),
+    used("transship.upstream.streams_max", Kind::Integer(1, 16), "4", "Most ranges of one blob that are fetched at once. More \
+         than one only of large blobs, from upstreams that honour ranges, and while more bring more."),
+    used("transship.upstream.bandwidth", Kind::Bytes, "0", "Most bytes a second that are fetched of all upstreams \
+         together, shared evenly by the fills; `0` is no bound."),
+    used("transship.upstream.connections_max", Kind::Integer(0, 65_536), "256", "Most requests at once to one upstream; more \
+         wait their turn. `0` is no bound."),
     used("transship.upstream.realms", Kind::Hosts, "",
         "Hosts besides an upstream's own that its credentials may be sent to when it names them as token server."),
     used("transship.upstream.client_certificate", Kind::Path, "",

@@ -54,7 +54,7 @@ use read::Reader;
 use report::Report;
 use tree::{Node, Source};
 
-use crate::{admin, server, store, upstream};
+use crate::{admin, fill, server, store, upstream};
 
 /// The variable that names the configuration file when the command line does not.
 pub const PATH_VARIABLE: &str = env::PATH_VARIABLE;
@@ -100,6 +100,8 @@ pub struct Settings {
     pub store: store::Options,
     /// The next hops.
     pub upstream: upstream::Options,
+    /// How blobs are fetched.
+    pub fill: fill::Options,
     /// The log.
     pub log: LogOptions,
     /// Cores that serve; `None` is all that the process may run on.

@@ -71,7 +71,7 @@ fn share(text: &str) -> Option<u8> {
 
 /// Returns a size with its unit. A bare number is refused: nobody counts a disk in single bytes, and what was
 /// meant cannot be known.
-fn bytes(text: &str) -> Option<u64> {
+pub(super) fn bytes(text: &str) -> Option<u64> {
     let has_unit = text.ends_with(|last: char| last.is_ascii_alphabetic());
     let size: Option<ByteSize> = text.parse().ok();
     size.filter(|_| has_unit || text == "0")

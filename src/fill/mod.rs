@@ -35,6 +35,7 @@
 mod failure;
 mod follower;
 mod held;
+mod options;
 mod progress;
 mod sink;
 mod spill;
@@ -49,6 +50,7 @@ use parking_lot::Mutex;
 pub use failure::Failure;
 pub use follower::Follower;
 pub use held::Piece;
+pub use options::{OnRange, Options};
 pub use progress::Fill;
 
 use crate::digest::Digest;

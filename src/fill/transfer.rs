@@ -7,7 +7,7 @@ use super::sink::Sink;
 use super::{Failure, Fill, Fills};
 use crate::metrics::{Counters, FillOutcome};
 use crate::rt;
-use crate::upstream::{Method, Request, Response};
+use crate::upstream::{Request, Response};
 
 /// Runs `fill` to its end, whatever that is, and takes it off the list.
 pub(super) async fn run(fills: &Arc<Fills>, fill: &Arc<Fill>, counters: &Arc<Counters>) {
@@ -85,15 +85,11 @@ async fn transfer(
 ) -> Result<Done, Failure> {
     let repository = fill.repository();
     let request = Request {
-        method: Method::Get,
-        path: format!("/v2/{repository}/blobs/{}", fill.digest()),
         digest: Some(fill.digest()),
         trail: fill.trail().clone(),
         repository: Some(repository.to_owned()),
         authority: fill.authority().clone(),
-        accept: None,
-        if_none_match: None,
-        range: None,
+        ..Request::get(format!("/v2/{repository}/blobs/{}", fill.digest()))
     };
     let mut response = fills.upstream.send(&request).await?;
     check(&response)?;

@@ -27,6 +27,9 @@ pub struct Options {
     pub head_timeout: Duration,
     /// Longest time in which a client takes not one byte of a response.
     pub send_timeout: Duration,
+    /// How long after the origin's last word a manifest by tag may be served while no next hop answers
+    /// (`transship.stale.manifests`); `None` is never.
+    pub stale_manifests: Option<Duration>,
     /// Most client connections at once, over all cores.
     pub connections_max: usize,
     /// Most client connections of one address at once; `None` is no bound.

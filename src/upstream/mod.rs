@@ -57,7 +57,7 @@ pub use error::{Error, Phase};
 pub use options::{ClientCertificate, Credentials, Hop, Options};
 pub use policy::Policy;
 pub use refusal::Refusal;
-pub use request::{Method, Request};
+pub use request::{Method, Request, Span, Urgency, Validator};
 pub use response::Response;
 pub use trail::{Loop, Trail};
 pub use trust::SetupError;

@@ -1,6 +1,7 @@
 //! What an operator may say about the next hops.
 
 use std::fmt;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -25,6 +26,10 @@ pub struct Options {
     pub head_timeout: Duration,
     /// Longest time without a byte of a response body.
     pub progress_timeout: Duration,
+    /// Most bytes a second of all bodies together (`transship.upstream.bandwidth`); `None` is no bound.
+    pub bytes_per_second: Option<NonZeroU64>,
+    /// Most requests at once to one hop (`transship.upstream.connections_max`); `None` is no bound.
+    pub connections_max: Option<NonZeroUsize>,
     /// Hosts besides the next hop's own that credentials may be sent to when a challenge names
     /// them as token realm (`transship.upstream.realms`).
     pub realms: Vec<String>,

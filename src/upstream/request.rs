@@ -1,5 +1,8 @@
 //! What is asked of a next hop, and how it looks on the wire.
 
+use std::fmt;
+use std::time::Duration;
+
 use url::{Position, Url};
 
 use super::authority::Authority;
@@ -38,8 +41,56 @@ pub struct Request {
     pub accept: Option<String>,
     /// Value of `If-None-Match`.
     pub if_none_match: Option<String>,
-    /// First byte, and last byte or the end, as in `Range: bytes=first-last`.
-    pub range: Option<(u64, Option<u64>)>,
+    /// Which bytes; all where not given.
+    pub range: Option<Span>,
+    /// What the range must be of, else the hop sends all: a validator of an earlier answer.
+    pub if_range: Option<Validator>,
+    /// Who waits for it.
+    pub urgency: Urgency,
+    /// How long the answer may take in all; `None` is as long as the operator allows a client to wait.
+    pub patience: Option<Duration>,
+}
+
+/// Bytes of a blob, as `Range` names them (RFC 9110 §14.1.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Span {
+    /// From the first byte to before the second, which lies behind it.
+    Within(u64, u64),
+    /// From this byte to the end.
+    From(u64),
+    /// The last bytes, so many.
+    Last(u64),
+}
+
+impl fmt::Display for Span {
+    /// The value of a `Range` field.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Within(first, end) => write!(f, "bytes={first}-{}", end.saturating_sub(1)),
+            Self::From(first) => write!(f, "bytes={first}-"),
+            Self::Last(count) => write!(f, "bytes=-{count}"),
+        }
+    }
+}
+
+/// A strong validator of what one hop has sent (RFC 9110 §8.8.3). To another hop it means nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Validator {
+    /// The hop, as [`Response::hop`] names it.
+    ///
+    /// [`Response::hop`]: super::Response::hop
+    pub hop: String,
+    /// The value of its `ETag`, quotes and all.
+    pub etag: String,
+}
+
+/// Who waits for an answer: whoever does goes before whoever does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Urgency {
+    /// A client.
+    Client,
+    /// Nobody: what clients may want later.
+    Background,
 }
 
 impl Request {
@@ -56,6 +107,9 @@ impl Request {
             accept: None,
             if_none_match: None,
             range: None,
+            if_range: None,
+            urgency: Urgency::Client,
+            patience: None,
         }
     }
 
@@ -123,10 +177,8 @@ impl Request {
         if let Some(tags) = &self.if_none_match {
             field("If-None-Match", tags);
         }
-        match self.range {
-            Some((first, Some(last))) => field("Range", &format!("bytes={first}-{last}")),
-            Some((first, None)) => field("Range", &format!("bytes={first}-")),
-            None => {}
+        if let Some(span) = self.range {
+            field("Range", &span.to_string());
         }
         if let Some(authorization) = authorization {
             field("Authorization", authorization.expose());
@@ -146,7 +198,7 @@ mod tests {
         let request = Request {
             accept: Some("a/b, c/d".to_owned()),
             if_none_match: Some("\"x\"".to_owned()),
-            range: Some((5, None)),
+            range: Some(Span::From(5)),
             ..Request::get("/v2/a/blobs/x?ns=y".to_owned())
         };
         let base = Url::parse("http://h.example:5000/base/").unwrap();

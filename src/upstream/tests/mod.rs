@@ -13,7 +13,7 @@ pub(in crate::upstream) use script::options;
 use script::{Answer, Server, blob, fetch, fetch_one, fetch_times, hop, ok, on_core, on_tier};
 use url::Url;
 
-use super::{Error, Hop, Options, Phase, Request, Upstream};
+use super::{Error, Hop, Options, Phase, Request, Span, Upstream};
 use crate::rt::Tier;
 
 /// Options for one hop, by the name 127.0.0.1.
@@ -224,7 +224,7 @@ fn credentials_do_not_follow_a_redirect_to_another_host() {
     });
     let own = script::hop_of_user(registry.url("http", "127.0.0.1"));
     let request = Request {
-        range: Some((5, Some(9))),
+        range: Some(Span::Within(5, 10)),
         accept: Some("a/b".to_owned()),
         ..blob()
     };

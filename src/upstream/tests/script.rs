@@ -190,6 +190,8 @@ pub(in crate::upstream) fn options(hops: Vec<Hop>) -> Options {
         connect_timeout: Duration::from_secs(20),
         head_timeout: Duration::from_secs(20),
         progress_timeout: Duration::from_secs(20),
+        bytes_per_second: None,
+        connections_max: None,
         realms: Vec::new(),
     }
 }
