@@ -51,7 +51,7 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     (
         "config",
         &[
-            "access", "admin", "auth", "limits", "rt", "server", "store", "upstream",
+            "access", "admin", "auth", "fill", "limits", "rt", "server", "store", "upstream",
         ],
     ),
     (

@@ -78,6 +78,7 @@ fn run(mut settings: Settings) -> io::Result<()> {
     let fills = Arc::new(Fills::new(
         Arc::clone(&store),
         Arc::clone(&upstream),
+        settings.fill,
         threads,
     )?);
     let metrics = metrics.with_hops(upstream.numbers());

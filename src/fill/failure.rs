@@ -17,6 +17,8 @@ pub enum Failure {
     Corrupt(&'static str),
     /// The disk failed.
     Disk(Arc<std::io::Error>),
+    /// Only parts of the blob were asked for, and nobody asks any more. No follower hears of it.
+    Unwanted,
     /// The fill's own task ended without a word: a bug.
     Lost,
 }
@@ -29,6 +31,7 @@ impl Failure {
             Self::Refused(_) => FillOutcome::Refused,
             Self::Upstream(_) => FillOutcome::UpstreamFailed,
             Self::Corrupt(_) => FillOutcome::Corrupt,
+            Self::Unwanted => FillOutcome::Unwanted,
             Self::Disk(_) | Self::Lost => FillOutcome::DiskFailed,
         }
     }
@@ -41,6 +44,7 @@ impl fmt::Display for Failure {
             Self::Upstream(error) => write!(f, "{error}"),
             Self::Corrupt(what) => write!(f, "the next hop sent something else: {what}"),
             Self::Disk(error) => write!(f, "disk: {error}"),
+            Self::Unwanted => f.write_str("nobody wants more of it"),
             Self::Lost => f.write_str("the fill ended without a word"),
         }
     }

@@ -1,11 +1,14 @@
 //! One client's hold on a fill.
 
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::held::{Piece, Seat};
+use super::progress::Order;
+use super::wants::Wanted;
 use super::{Failure, Fill};
+use crate::upstream::Span;
 
 /// One response's hold on a fill: what it may still want of a blob that the disk does not take is kept for
 /// it in memory. Dropping it lets go.
@@ -51,8 +54,8 @@ impl Follower {
     /// # Errors
     /// Why the fill failed; what was filled before stays valid. Also that the disk failed, where this very
     /// follower holds bytes that leave no room for those it waits for: ranges that go backwards.
-    pub async fn more(&self, cursor: u64) -> Result<u64, Failure> {
-        let outcome = self.fill.more(cursor, || {
+    pub async fn more(&self, cursor: u64, order: Order) -> Result<u64, Failure> {
+        let outcome = self.fill.more(cursor, order, || {
             let hold = self.seat.load(Ordering::SeqCst);
             hold < cursor && self.fill.waits_for(hold)
         });
@@ -65,7 +68,29 @@ impl Follower {
     /// As [`Follower::more`]: a blob that the disk does not take ends for this follower when it leaves no
     /// more room.
     pub async fn size(&self) -> Result<u64, Failure> {
-        self.more(u64::MAX).await
+        self.more(u64::MAX, Order::InTurn).await
+    }
+
+    /// Wants all of the blob, unless it is a part.
+    pub(super) fn want_span(&self, span: Option<Span>) {
+        if matches!(span, None | Some(Span::From(0))) {
+            self.fill.wants.lock().want_whole();
+            self.fill.call();
+        }
+    }
+
+    /// Wants parts of the blob before all else, until what is returned is dropped.
+    pub fn want(&self, ranges: &[Range<u64>]) -> Wanted<'_> {
+        let keys = self.fill.wants.lock().add(ranges, &self.seat);
+        let fill = &self.fill;
+        fill.call();
+        Wanted { fill, keys }
+    }
+
+    /// Says how this follower comes to the bytes from `start` on.
+    #[must_use]
+    pub fn order_of(&self, start: u64) -> Order {
+        self.fill.order_of(start)
     }
 
     /// Returns where the first bytes from `start` on lie, which have been filled up to `end`.
@@ -79,5 +104,6 @@ impl Drop for Follower {
     fn drop(&mut self) {
         self.fill.held.lock().leave(self.key);
         self.fill.heed_leave();
+        self.fill.call();
     }
 }

@@ -117,6 +117,17 @@ impl Held {
         self.is_closed && self.seats.is_empty()
     }
 
+    /// Says whether anybody follows.
+    pub(super) fn is_followed(&self) -> bool {
+        !self.seats.is_empty()
+    }
+
+    /// Takes no more followers if there are none; says so.
+    pub(super) fn close_if_left(&mut self) -> bool {
+        self.is_closed |= self.seats.is_empty();
+        self.seats.is_empty()
+    }
+
     /// Returns the segment in which the byte at `offset` belongs, and its place there; `None` before there
     /// is such a segment.
     pub(super) fn segment(&self, offset: u64) -> Option<Piece> {

@@ -35,15 +35,23 @@
 mod failure;
 mod follower;
 mod held;
+mod landed;
 mod options;
+mod pace;
+mod plan;
 mod progress;
+mod retries;
+mod schedule;
 mod sink;
 mod spill;
+mod stream;
 mod transfer;
+mod wants;
 
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
@@ -51,14 +59,15 @@ pub use failure::Failure;
 pub use follower::Follower;
 pub use held::Piece;
 pub use options::{OnRange, Options};
-pub use progress::Fill;
+pub use progress::{Fill, Order};
+pub use wants::Wanted;
 
 use crate::digest::Digest;
 use crate::limits::FILLS_MAX;
 use crate::metrics::Counters;
 use crate::rt::{self, Pool};
 use crate::store::Store;
-use crate::upstream::{Authority, Trail, Upstream};
+use crate::upstream::{Authority, Span, Trail, Upstream};
 use held::Permits;
 
 #[cfg(test)]
@@ -85,6 +94,9 @@ pub struct Fills {
     upstream: Arc<Upstream>,
     sinks: Pool,
     spills: Permits,
+    options: Options,
+    /// How many streams were of use to the last large fill, for the next one to begin with.
+    streams_of_use: AtomicUsize,
 }
 
 impl Fills {
@@ -92,7 +104,12 @@ impl Fills {
     ///
     /// # Errors
     /// When a thread cannot be started.
-    pub fn new(store: Arc<Store>, upstream: Arc<Upstream>, threads: usize) -> io::Result<Self> {
+    pub fn new(
+        store: Arc<Store>,
+        upstream: Arc<Upstream>,
+        options: Options,
+        threads: usize,
+    ) -> io::Result<Self> {
         let sinks = Pool::start("sink", threads)?;
         Ok(Self {
             running: Mutex::default(),
@@ -100,11 +117,15 @@ impl Fills {
             upstream,
             sinks,
             spills: Permits::default(),
+            options,
+            streams_of_use: AtomicUsize::new(1),
         })
     }
 
     /// Joins the fill of `digest`, or starts one from `repository` on this core, in the name of
     /// `authority` and on behalf of a request that passed `trail`.
+    ///
+    /// - `wanted`: the part that is asked for; `None` is all of it.
     ///
     /// Whether a follower may have the blob is not asked here. Costs a lock that the hit path never
     /// takes.
@@ -114,11 +135,13 @@ impl Fills {
         repository: &str,
         authority: &Authority,
         trail: &Trail,
+        wanted: Option<Span>,
         counters: &Arc<Counters>,
     ) -> Join {
         let mut running = self.running.lock();
         // Joined under the lock: a fill leaves the list before it lets go of its first byte.
         if let Some(follower) = running.get(&digest).and_then(Follower::join) {
+            follower.want_span(wanted);
             return Join::Follow(follower);
         }
         // Looked up under the lock: a fill commits before it leaves the list.
@@ -133,15 +156,18 @@ impl Fills {
             repository,
             authority.clone(),
             trail.clone(),
+            self.options.on_range,
         ));
         let Some(leader) = Follower::join(&fill) else {
             return Join::Busy;
         };
+        leader.want_span(wanted);
         running.insert(digest, Arc::clone(&fill));
         drop(running);
+        let opening = wanted.and_then(|span| self.options.opening(span));
         let fills = Arc::clone(self);
         let counters = Arc::clone(counters);
-        rt::spawn(async move { transfer::run(&fills, &fill, &counters).await });
+        rt::spawn(async move { transfer::run(&fills, &fill, opening, &counters).await });
         Join::Lead(leader)
     }
 
@@ -149,6 +175,16 @@ impl Fills {
     #[must_use]
     pub fn is_running(&self, digest: &Digest) -> bool {
         self.running.lock().contains_key(digest)
+    }
+
+    /// Returns how many streams a large fill may begin with.
+    fn streams_of_use(&self) -> usize {
+        self.streams_of_use.load(Ordering::Relaxed)
+    }
+
+    /// Takes note of how many streams a large fill has settled for.
+    fn note_streams(&self, streams: usize) {
+        self.streams_of_use.store(streams, Ordering::Relaxed);
     }
 
     /// Lets `fill` go on in memory with the bytes from `from` on, as the disk said `error`.

@@ -1,5 +1,8 @@
 //! What an operator may say about fills.
 
+use crate::limits::{AHEAD_BYTES_MAX, AHEAD_BYTES_MIN};
+use crate::upstream::Span;
+
 /// How blobs are fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -16,6 +19,30 @@ pub enum OnRange {
     Complete,
     /// That part is fetched, and the rest when somebody asks for it.
     Only,
+}
+
+impl Options {
+    /// Returns what a fill asks for first whose first client wants `span`; `None` is all of the blob, which
+    /// begins with what the client wants, or nearly.
+    pub(super) fn opening(&self, span: Span) -> Option<Span> {
+        match (span, self.on_range) {
+            (Span::Within(start, _) | Span::From(start), OnRange::Complete)
+                if start < AHEAD_BYTES_MIN =>
+            {
+                None
+            }
+            (Span::Within(start, end), _) => {
+                let most = start.saturating_add(AHEAD_BYTES_MAX);
+                let least = start.saturating_add(AHEAD_BYTES_MIN);
+                Some(Span::Within(start, end.clamp(least, most)))
+            }
+            (Span::From(start), _) => {
+                let end = start.saturating_add(AHEAD_BYTES_MAX);
+                Some(Span::Within(start, end))
+            }
+            (Span::Last(count), _) => Some(Span::Last(count.min(AHEAD_BYTES_MAX))),
+        }
+    }
 }
 
 impl Default for Options {

@@ -1,18 +1,22 @@
 //! How far a fill is, as its followers on every core see it.
 
+use std::cell::Cell;
+use std::ops::Range;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use super::Failure;
 use super::held::Held;
+use super::landed::Landed;
+use super::wants::Wants;
+use super::{Failure, OnRange};
 use crate::digest::Digest;
 use crate::limits::WITHHELD_BYTES;
 use crate::rt::Notify;
 use crate::store::Reading;
-use crate::upstream::{Authority, Trail};
+use crate::upstream::{Authority, Request, Trail};
 
 /// Where a fill is in its life; see the drawing in the module's header.
 #[derive(Clone, Debug)]
@@ -45,6 +49,16 @@ impl Phase {
     }
 }
 
+/// How a follower comes to its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// After all those before them, and short of the blob's end until it is proved.
+    InTurn,
+    /// As soon as they have come: a part that lies ahead of what was filled when it was asked for. By itself
+    /// it is never a whole blob.
+    Ahead,
+}
+
 /// How a fill ends well.
 #[derive(Clone, Debug)]
 pub(super) enum Done {
@@ -61,6 +75,7 @@ pub struct Fill {
     repository: String,
     authority: Authority,
     trail: Trail,
+    on_range: OnRange,
     /// What the caches behind the next hop say of their part; set with its head.
     cache_status: OnceLock<String>,
     answered: OnceLock<Instant>,
@@ -69,7 +84,13 @@ pub struct Fill {
     ///
     /// Invariant: never falls; what lies below is in `held`, down to the slowest follower's hold.
     filled: AtomicU64,
+    /// Bytes that are in the file, those included that came ahead of their turn.
+    pub(super) landed: Mutex<Landed>,
     pub(super) changed: Notify,
+    pub(super) wants: Mutex<Wants>,
+    /// Something has happened that the task has to heed: how often.
+    heeds: AtomicU64,
+    calls: Notify,
     pub(super) held: Mutex<Held>,
     /// 0, or one more than the hold that the task waits for.
     pub(super) waits_for: AtomicU64,
@@ -83,8 +104,10 @@ impl Fill {
         repository: &str,
         authority: Authority,
         trail: Trail,
+        on_range: OnRange,
     ) -> Self {
         Self {
+            on_range,
             digest,
             repository: repository.to_owned(),
             authority,
@@ -93,6 +116,10 @@ impl Fill {
             answered: OnceLock::new(),
             phase: Mutex::new(Phase::Connecting),
             filled: AtomicU64::new(0),
+            landed: Mutex::default(),
+            wants: Mutex::default(),
+            heeds: AtomicU64::new(0),
+            calls: Notify::default(),
             changed: Notify::default(),
             held: Mutex::default(),
             waits_for: AtomicU64::new(0),
@@ -106,12 +133,16 @@ impl Fill {
         self.digest
     }
 
-    pub(super) fn repository(&self) -> &str {
-        &self.repository
-    }
-
-    pub(super) const fn authority(&self) -> &Authority {
-        &self.authority
+    /// Returns the request for all of the blob.
+    pub(super) fn request(&self) -> Request {
+        let (repository, digest) = (&self.repository, self.digest);
+        Request {
+            digest: Some(digest),
+            trail: self.trail.clone(),
+            repository: Some(repository.clone()),
+            authority: self.authority.clone(),
+            ..Request::get(format!("/v2/{repository}/blobs/{digest}"))
+        }
     }
 
     /// Returns what the request passed that started it, which the next hop is told.
@@ -128,6 +159,11 @@ impl Fill {
 
     pub(super) fn set_cache_status(&self, said: String) {
         drop(self.cache_status.set(said));
+    }
+
+    /// Says whether all of the blob is to be fetched.
+    pub(super) fn is_for_all(&self) -> bool {
+        self.on_range == OnRange::Complete || self.wants.lock().is_whole()
     }
 
     /// Says whether the next hop was asked just as it would be for this repository and authority: its
@@ -178,18 +214,54 @@ impl Fill {
     pub(super) async fn more(
         &self,
         cursor: u64,
+        order: Order,
         waits_for_itself: impl Fn() -> bool,
     ) -> Result<u64, Failure> {
         self.changed
             .wait(|| {
-                let filled = self.filled.load(Ordering::Acquire);
-                if filled > cursor {
-                    return Some(Ok(filled));
+                let sendable = self.sendable_from(cursor, order);
+                if sendable > cursor {
+                    return Some(Ok(sendable));
                 }
                 let end = self.phase.lock().end();
                 end.or_else(|| waits_for_itself().then(|| Err(self.disk_failure())))
             })
             .await
+    }
+
+    /// Returns up to where bytes from `cursor` on may be sent; no more than `cursor` if none may.
+    fn sendable_from(&self, cursor: u64, order: Order) -> u64 {
+        let filled = self.filled.load(Ordering::Acquire);
+        match order {
+            Order::Ahead if filled <= cursor => self.landed.lock().end_from(cursor),
+            Order::InTurn | Order::Ahead => filled,
+        }
+    }
+
+    /// Says whether bytes from `start` on come before their turn, if they come next.
+    pub(super) fn order_of(&self, start: u64) -> Order {
+        // Where only parts are fetched the end may never be proved.
+        let is_only = self.on_range == OnRange::Only;
+        match is_only || start > self.filled.load(Ordering::Acquire) {
+            true => Order::Ahead,
+            false => Order::InTurn,
+        }
+    }
+
+    /// Tells the task that something has happened that it has to heed.
+    pub(super) fn call(&self) {
+        self.heeds.fetch_add(1, Ordering::SeqCst);
+        self.calls.wake_all();
+    }
+
+    /// Waits until the task was called more often than `heeded` says, and sets that.
+    pub(super) async fn called(&self, heeded: &Cell<u64>) {
+        self.calls
+            .wait(|| {
+                let count = self.heeds.load(Ordering::SeqCst);
+                (heeded.replace(count) != count).then_some(())
+            })
+            .await;
     }
 
     pub(super) fn start_streaming(&self, size_bytes: Option<u64>) {
@@ -198,13 +270,24 @@ impl Fill {
         self.changed.wake_all();
     }
 
-    /// Tells that `written` bytes are in the file; what may be sent stays short of them.
-    pub(super) fn raise(&self, written: u64, size_bytes: Option<u64>) {
-        let sendable = sendable(written, size_bytes);
-        if sendable > self.filled.load(Ordering::Relaxed) {
+    /// Tells that `range` is in the file; returns how many bytes are from the first one on. What may be
+    /// sent in order stays short of them.
+    pub(super) fn land(&self, range: Range<u64>, size_bytes: Option<u64>) -> u64 {
+        let prefix = {
+            let mut landed = self.landed.lock();
+            landed.add(range.clone());
+            landed.prefix()
+        };
+        let sendable = sendable(prefix, size_bytes);
+        let is_more = sendable > self.filled.load(Ordering::Relaxed);
+        if is_more {
             self.filled.store(sendable, Ordering::Release);
+        }
+        // Those ahead may have any of it.
+        if is_more || self.wants.lock().has_parts() {
             self.changed.wake_all();
         }
+        prefix
     }
 
     /// Ends the fill well: followers may have the rest.
@@ -269,7 +352,13 @@ mod tests {
     #[test]
     fn the_end_of_a_fill_is_final() {
         let digest = Digest::of(crate::digest::Algorithm::Sha256, b"");
-        let fill = Fill::new(digest, "a/b", Authority::Cache, Trail::default());
+        let fill = Fill::new(
+            digest,
+            "a/b",
+            Authority::Cache,
+            Trail::default(),
+            OnRange::Complete,
+        );
         fill.finish(Done::Passed { size_bytes: 7 });
         fill.fail(Failure::Lost);
         assert!(matches!(

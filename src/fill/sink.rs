@@ -1,12 +1,15 @@
-//! Where a fill's bytes go: to disk and through the hash, in order, on helper threads. Where the disk fails,
-//! they go to memory instead, from the first byte on that it did not take whole.
+//! Where a fill's bytes go: to disk and through the hash, on helper threads. Where the disk fails, they go to
+//! memory instead, from the first byte on that it did not take whole.
 //!
-//! The fill's task hands over chunks and gets empty buffers back; there are at most
-//! [`FILL_CHUNKS_MAX`] of both, so a slow disk or hash slows the next hop's connection and nothing
-//! else. At most one helper thread works for a sink at a time, which keeps the chunks in order; it
-//! returns to the end of the pool's queue after a few, so that many fills share few threads.
+//! The fill's streams hand over chunks and get empty buffers back; there are few of both, so a slow disk or
+//! hash slows the next hop's connections and nothing else. At most one helper thread works for a sink at a
+//! time; it returns to the end of the pool's queue after a few chunks, so that many fills share few threads.
+//!
+//! The hash takes bytes in their order. What comes ahead of its turn is written at its place, and read back
+//! from there once all before it has come.
 
 use std::collections::VecDeque;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -20,6 +23,9 @@ use crate::store::Partial;
 
 /// Chunks that a helper thread takes from one sink before others get their turn.
 const TURN_CHUNKS: usize = 4;
+/// Bytes that are read back and hashed between two chunks: more than a chunk has, so that the hash comes
+/// nearer.
+const CATCH_UP_BYTES: usize = 2 * FILL_CHUNK_BYTES;
 
 /// The way of one fill's bytes to the store.
 #[derive(Debug)]
@@ -35,10 +41,14 @@ pub(super) struct Sink {
 
 #[derive(Debug, Default)]
 struct Queue {
-    chunks: VecDeque<Vec<u8>>,
+    chunks: VecDeque<Chunk>,
     free: Vec<Vec<u8>>,
-    /// Buffers that exist, wherever they are; at most [`FILL_CHUNKS_MAX`].
+    /// Buffers that exist, wherever they are.
     buffers: usize,
+    /// Streams besides the first one: each holds a buffer while it receives.
+    more_streams: usize,
+    /// How often a stream had to wait for a buffer.
+    held_back: u64,
     /// A helper thread works, or is about to.
     is_running: bool,
     /// No more chunks will come.
@@ -46,11 +56,85 @@ struct Queue {
     outcome: Option<Result<Done, Failure>>,
 }
 
+/// Bytes of the blob, and where in it they belong.
+#[derive(Debug)]
+struct Chunk {
+    offset: u64,
+    bytes: Vec<u8>,
+}
+
+/// Invariant: `hashed <= written`; equal as soon as bytes go to memory.
 struct Work {
     /// The store's file; without one, bytes go to memory.
     partial: Option<Partial>,
     hasher: Option<Hasher>,
+    /// Bytes that have been written from the first one on without a gap.
     written: u64,
+    /// Bytes that the hash has taken.
+    hashed: u64,
+}
+
+/// A buffer on loan. Dropped with its bytes in it, or while somebody else has them, it is replaced.
+#[derive(Debug)]
+pub(super) struct Buffer {
+    sink: Arc<Sink>,
+    bytes: Vec<u8>,
+    is_lent: bool,
+}
+
+impl Buffer {
+    /// Takes its empty bytes, to be given to [`Buffer::hand_over`].
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.bytes)
+    }
+
+    /// Hands over bytes of the blob that belong at `offset`.
+    pub(super) fn hand_over(mut self, offset: u64, bytes: Vec<u8>) {
+        self.is_lent = false;
+        if bytes.is_empty() {
+            self.sink.give_back(bytes, Ok(()));
+        } else {
+            self.sink.push(offset, bytes);
+        }
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if self.is_lent {
+            self.sink.queue.lock().buffers -= 1;
+            self.sink.changed.wake_all();
+        }
+    }
+}
+
+impl Work {
+    /// Says whether bytes wait to be read back and hashed.
+    const fn lags(&self) -> bool {
+        self.hashed < self.written
+    }
+
+    /// Hashes bytes at `offset`, if it is their turn.
+    fn hash(&mut self, offset: u64, bytes: &[u8]) {
+        if offset == self.hashed
+            && let Some(hasher) = &mut self.hasher
+        {
+            hasher.update(bytes);
+            self.hashed += bytes.len() as u64;
+        }
+    }
+
+    /// Reads back and hashes at most `most` of the bytes that came ahead of their turn.
+    fn catch_up(&mut self, most: usize) -> Result<(), Failure> {
+        let lag = usize::try_from(self.written - self.hashed).unwrap_or(usize::MAX);
+        let Some(partial) = self.partial.as_ref().filter(|_| lag > 0) else {
+            return Ok(());
+        };
+        let mut bytes = vec![0; lag.min(most)];
+        partial.file().read_exact_at(&mut bytes, self.hashed)?;
+        self.hash(self.hashed, &bytes);
+        Ok(())
+    }
 }
 
 impl std::fmt::Debug for Work {
@@ -100,6 +184,7 @@ impl Sink {
                 partial,
                 hasher,
                 written: 0,
+                hashed: 0,
             }),
             fill,
             fills,
@@ -111,8 +196,9 @@ impl Sink {
     ///
     /// # Errors
     /// Why the sink failed; nothing more can be given to it then.
-    pub(super) async fn buffer(&self) -> Result<Vec<u8>, Failure> {
-        self.changed
+    pub(super) async fn buffer(self: &Arc<Self>) -> Result<Buffer, Failure> {
+        let bytes = self
+            .changed
             .wait(|| {
                 let mut queue = self.queue.lock();
                 if let Some(Err(failure)) = &queue.outcome {
@@ -121,12 +207,42 @@ impl Sink {
                 if let Some(buffer) = queue.free.pop() {
                     return Some(Ok(buffer));
                 }
-                (queue.buffers < FILL_CHUNKS_MAX).then(|| {
+                if queue.buffers < FILL_CHUNKS_MAX + queue.more_streams {
                     queue.buffers += 1;
-                    Ok(Vec::with_capacity(self.buffer_bytes()))
-                })
+                    return Some(Ok(Vec::with_capacity(self.buffer_bytes())));
+                }
+                queue.held_back += 1;
+                None
             })
-            .await
+            .await?;
+        Ok(Buffer {
+            sink: Arc::clone(self),
+            bytes,
+            is_lent: true,
+        })
+    }
+
+    /// Makes room for as many streams: each may hold a buffer that its next hop is slow to fill.
+    pub(super) fn set_streams(&self, streams: usize) {
+        let mut queue = self.queue.lock();
+        queue.more_streams = queue.more_streams.max(streams.saturating_sub(1));
+    }
+
+    /// Returns how often streams had to wait for disk or hash.
+    pub(super) fn held_back(&self) -> u64 {
+        self.queue.lock().held_back
+    }
+
+    /// Waits until nothing is left of what was handed over; returns how many bytes have been written from the
+    /// first one on.
+    pub(super) async fn drain(&self) -> u64 {
+        self.changed
+            .wait(|| {
+                let queue = self.queue.lock();
+                (!queue.is_running && queue.chunks.is_empty()).then_some(())
+            })
+            .await;
+        self.work.lock().written
     }
 
     /// A small blob needs no large buffer; a size is never trusted for more than one chunk.
@@ -142,8 +258,9 @@ impl Sink {
         !queue.is_running && queue.chunks.is_empty()
     }
 
-    /// Hands over the next bytes of the blob.
-    pub(super) fn push(self: &Arc<Self>, chunk: Vec<u8>) {
+    /// Hands over bytes of the blob that belong at `offset`.
+    fn push(self: &Arc<Self>, offset: u64, bytes: Vec<u8>) {
+        let chunk = Chunk { offset, bytes };
         self.queue.lock().chunks.push_back(chunk);
         self.wake();
     }
@@ -179,8 +296,10 @@ impl Sink {
         let mut work = self.work.lock();
         for _ in 0..TURN_CHUNKS {
             let mut queue = self.queue.lock();
-            let Some(chunk) = queue.chunks.pop_front() else {
-                if queue.is_ended && queue.outcome.is_none() {
+            let chunk = queue.chunks.pop_front();
+            let has_failed = queue.outcome.is_some();
+            if chunk.is_none() && (has_failed || !work.lags()) {
+                if queue.is_ended && !has_failed {
                     drop(queue);
                     let outcome = self.commit(&mut work);
                     queue = self.queue.lock();
@@ -190,28 +309,30 @@ impl Sink {
                 drop(queue);
                 self.changed.wake_all();
                 return;
-            };
-            let has_failed = queue.outcome.is_some();
+            }
             drop(queue);
-            let outcome = if has_failed {
-                Ok(())
-            } else {
-                self.take(&mut work, &chunk)
-            };
-            self.give_back(chunk, outcome);
+            let mut outcome = Ok(());
+            if !has_failed {
+                if let Some(chunk) = &chunk {
+                    outcome = self.take(&mut work, chunk);
+                }
+                outcome = outcome.and_then(|()| work.catch_up(CATCH_UP_BYTES));
+            }
+            self.ended(chunk, outcome);
         }
         drop(work);
         self.submit();
     }
 
     /// Writes, lets followers have it, then hashes: followers do not wait for the hash.
-    fn take(&self, work: &mut Work, chunk: &[u8]) -> Result<(), Failure> {
-        self.write(work, chunk)?;
-        work.written += chunk.len() as u64;
-        self.fill.raise(work.written, self.size_bytes);
-        if let Some(hasher) = &mut work.hasher {
-            hasher.update(chunk);
+    fn take(&self, work: &mut Work, chunk: &Chunk) -> Result<(), Failure> {
+        if !self.write(work, chunk)? {
+            return Ok(());
         }
+        let Chunk { offset, bytes } = chunk;
+        let range = *offset..*offset + bytes.len() as u64;
+        work.written = self.fill.land(range, self.size_bytes);
+        work.hash(*offset, bytes);
         if work.partial.is_none() {
             let leave = || self.fills.leave(&self.fill);
             self.fill.let_go(work.written, leave);
@@ -219,23 +340,51 @@ impl Sink {
         Ok(())
     }
 
-    /// Writes to disk or, from the first chunk on that the disk does not take, to memory.
-    fn write(&self, work: &mut Work, chunk: &[u8]) -> Result<(), Failure> {
+    /// Writes to disk or, from the first chunk on that the disk does not take, to memory. Memory takes bytes in
+    /// their order only: says whether it did.
+    fn write(&self, work: &mut Work, chunk: &Chunk) -> Result<bool, Failure> {
         if let Some(partial) = &mut work.partial {
-            let Err(error) = self.fills.store.write(partial, chunk, work.written) else {
-                return Ok(());
+            let Err(error) = self.fills.store.write(partial, &chunk.bytes, chunk.offset) else {
+                return Ok(true);
             };
-            // The store counts on its room no more; followers have its file open for as long as they need.
-            work.partial = None;
-            self.fills.spill(&self.fill, work.written, error)?;
+            self.spill(work, error)?;
         }
-        Ok(self.fill.write_to_memory(chunk, work.written)?)
+        if chunk.offset != work.written {
+            return Ok(false);
+        }
+        self.fill.write_to_memory(&chunk.bytes, chunk.offset)?;
+        Ok(true)
     }
 
-    fn give_back(&self, mut chunk: Vec<u8>, outcome: Result<(), Failure>) {
-        chunk.clear();
+    /// Goes over to memory with all that has not come in order yet. What came ahead is forgotten: its turn is
+    /// asked for again.
+    fn spill(&self, work: &mut Work, error: std::io::Error) -> Result<(), Failure> {
+        while work.lags() {
+            work.catch_up(CATCH_UP_BYTES)?;
+        }
+        // The store counts on its room no more; followers have its file open for as long as they need.
+        work.partial = None;
+        self.fill.landed.lock().cut(work.written);
+        self.fills.spill(&self.fill, work.written, error)?;
+        self.fill.call();
+        Ok(())
+    }
+
+    /// Takes note of what became of a chunk.
+    fn ended(&self, chunk: Option<Chunk>, outcome: Result<(), Failure>) {
+        match chunk {
+            Some(chunk) => self.give_back(chunk.bytes, outcome),
+            None if outcome.is_err() => self.give_back(Vec::new(), outcome),
+            None => {}
+        }
+    }
+
+    fn give_back(&self, mut buffer: Vec<u8>, outcome: Result<(), Failure>) {
+        buffer.clear();
         let mut queue = self.queue.lock();
-        queue.free.push(chunk);
+        if buffer.capacity() > 0 {
+            queue.free.push(buffer);
+        }
         if let Err(failure) = outcome {
             queue.outcome = Some(Err(failure));
         }

@@ -85,6 +85,21 @@ impl Fill {
             .await;
     }
 
+    /// Says whether the disk has failed the fill.
+    pub(super) fn is_spilled(&self) -> bool {
+        self.held.lock().cause().is_some()
+    }
+
+    /// Says whether anybody follows.
+    pub(super) fn is_followed(&self) -> bool {
+        self.held.lock().is_followed()
+    }
+
+    /// Lets nobody join any more, if nobody follows; says whether it did.
+    pub(super) fn close_if_left(&self) -> bool {
+        self.held.lock().close_if_left()
+    }
+
     /// Says whether the fill has no room before whoever holds `hold` has passed.
     pub(super) fn waits_for(&self, hold: u64) -> bool {
         self.waits_for.load(Ordering::SeqCst) == hold.saturating_add(1)

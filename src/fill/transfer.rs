@@ -1,23 +1,33 @@
-//! The task that runs one fill: asks the next hop and feeds the sink.
+//! The task that runs one fill from its first question to its end.
 
 use std::sync::Arc;
 
+use super::plan::{Plan, Purpose};
 use super::progress::Done;
+use super::schedule::Schedule;
 use super::sink::Sink;
+use super::stream::{Answer, read_answer};
 use super::{Failure, Fill, Fills};
 use crate::metrics::{Counters, FillOutcome};
 use crate::rt;
-use crate::upstream::{Request, Response};
+use crate::upstream::{Response, Span};
 
 /// Runs `fill` to its end, whatever that is, and takes it off the list.
-pub(super) async fn run(fills: &Arc<Fills>, fill: &Arc<Fill>, counters: &Arc<Counters>) {
+///
+/// - `opening`: the part that its first client waits for, where that lies ahead.
+pub(super) async fn run(
+    fills: &Arc<Fills>,
+    fill: &Arc<Fill>,
+    opening: Option<Span>,
+    counters: &Arc<Counters>,
+) {
     counters.fills_running.add(1);
     let ending = Ending {
         fills,
         fill,
         counters,
     };
-    let transferred = std::pin::pin!(transfer(fills, fill, counters));
+    let transferred = std::pin::pin!(transfer(fills, fill, opening, counters));
     // A fill that is not stored is for its followers alone.
     match rt::unless(std::pin::pin!(fill.idle()), transferred).await {
         Some(Ok(done)) => {
@@ -74,6 +84,9 @@ fn log_failure(fill: &Fill, failure: &Failure) {
         Failure::Upstream(error) if error.is_known() => {
             tracing::debug!(digest = %fill.digest(), %error, "fill not begun");
         }
+        Failure::Unwanted => {
+            tracing::debug!(digest = %fill.digest(), "fill ended: only parts were asked for");
+        }
         _ => tracing::warn!(digest = %fill.digest(), %failure, "fill failed"),
     }
 }
@@ -81,35 +94,45 @@ fn log_failure(fill: &Fill, failure: &Failure) {
 async fn transfer(
     fills: &Arc<Fills>,
     fill: &Arc<Fill>,
+    opening: Option<Span>,
     counters: &Counters,
 ) -> Result<Done, Failure> {
-    let repository = fill.repository();
-    let request = Request {
-        digest: Some(fill.digest()),
-        trail: fill.trail().clone(),
-        repository: Some(repository.to_owned()),
-        authority: fill.authority().clone(),
-        ..Request::get(format!("/v2/{repository}/blobs/{}", fill.digest()))
-    };
-    let mut response = fills.upstream.send(&request).await?;
-    check(&response)?;
-    let size_bytes = response.content_length();
+    let (response, answer) = open(fills, fill, opening).await?;
+    let size_bytes = answer.size_bytes;
     fill.set_cache_status(response.cache_status());
     // Before the followers' heads go out: they say nothing yet if there is no room at all.
     let sink = begin(fills, fill, size_bytes).await?;
     fill.start_streaming(size_bytes);
-    let mut taken = 0;
-    loop {
-        let chunk = sink.buffer().await?;
-        fill.room(taken).await;
-        let (chunk, is_end) = receive(&mut response, chunk, &sink, counters).await?;
-        taken += chunk.len() as u64;
-        if !chunk.is_empty() {
-            sink.push(chunk);
+    let mut plan = Plan::new(size_bytes, 0);
+    let purpose = match answer.is_whole {
+        true => Purpose::Front,
+        false => Purpose::Ahead,
+    };
+    let key = plan.claim(answer.range, purpose);
+    let schedule = Schedule::new(fills, fill, counters, sink, plan);
+    schedule.run(key, purpose, response).await
+}
+
+/// Asks for the blob, or for a part of it that somebody waits for and that lies ahead.
+async fn open(
+    fills: &Fills,
+    fill: &Fill,
+    opening: Option<Span>,
+) -> Result<(Response, Answer), Failure> {
+    let mut request = fill.request();
+    request.range = opening;
+    let response = fills.upstream.send(&request).await?;
+    let is_part = request.range.take().is_some();
+    match read_answer(&response) {
+        Ok(answer) => Ok((response, answer)),
+        // The blob has no such part, or how large it is was not told: the whole of it tells.
+        Err(_) if is_part && matches!(response.status(), 206 | 416) => {
+            drop(response);
+            let response = fills.upstream.send(&request).await?;
+            let answer = read_answer(&response)?;
+            Ok((response, answer))
         }
-        if is_end {
-            return sink.finish().await;
-        }
+        Err(failure) => Err(failure),
     }
 }
 
@@ -121,40 +144,4 @@ async fn begin(
     let (fills, fill) = (Arc::clone(fills), Arc::clone(fill));
     // Not on the sinks' threads: it may wait for room, and they have others' bytes to write.
     rt::blocking(move || Sink::begin(fills, fill, size_bytes)).await?
-}
-
-/// A blob comes as it is, or not at all.
-fn check(response: &Response) -> Result<(), Failure> {
-    if response.status() != 200 {
-        return Err(Failure::Refused(Arc::new(response.into())));
-    }
-    match response.field("content-encoding") {
-        None => Ok(()),
-        Some(coding) if coding.eq_ignore_ascii_case("identity") => Ok(()),
-        Some(_) => Err(Failure::Corrupt("a content coding that was not asked for")),
-    }
-}
-
-/// Receives into `chunk` until it is full, the body ends, or nothing more is at hand while the sink has
-/// nothing to do: followers get bytes as they come, and a fast next hop is written in large pieces,
-/// which the page cache keeps in large folios. Returns the chunk and whether the body has ended.
-async fn receive(
-    response: &mut Response,
-    mut chunk: Vec<u8>,
-    sink: &Arc<Sink>,
-    counters: &Counters,
-) -> Result<(Vec<u8>, bool), Failure> {
-    while chunk.len() < chunk.capacity() {
-        let (outcome, received) = response.read(chunk).await;
-        chunk = received;
-        let count = outcome?;
-        counters.upstream_bytes.add(count as u64);
-        if count == 0 {
-            return Ok((chunk, true));
-        }
-        if sink.is_hungry() && !response.has_more() {
-            break;
-        }
-    }
-    Ok((chunk, false))
 }

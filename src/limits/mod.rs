@@ -61,6 +61,29 @@ pub const SPILL_WINDOW_BYTES: u64 = 1024 * 1024;
 pub const SPILL_SEGMENT_BYTES: u64 = 512 * 1024;
 /// Most such windows at once: 640 MiB and 1,500 descriptors if every one of them is full.
 pub const SPILLS_MAX: usize = 256;
+/// First pause before a fill goes on whose next hop broke off.
+pub const RESUME_WAIT_MIN: Duration = Duration::from_millis(100);
+/// Longest such pause.
+pub const RESUME_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Failures in a row that a fill stands which has received next to nothing: three seconds of them. One that
+/// has received more stands twice as many, half a minute.
+pub const RESUMES_MAX: u32 = 5;
+/// Longest wait of a fill that clients are being sent for the answer to what it asks next: a next hop that
+/// says when to come again is believed up to this.
+pub const FILL_PATIENCE: Duration = Duration::from_secs(300);
+/// Bytes to come below which a fill stays with the streams it has.
+pub const STREAMS_BYTES_MIN: u64 = 32 * 1024 * 1024;
+/// Time over which a fill's speed is measured before it tries more streams: long enough for a new one to get
+/// up to speed.
+pub const STREAM_WINDOW: Duration = Duration::from_millis(500);
+/// A fill that ends sooner than this anyway does not try more streams.
+pub const STREAMS_WORTH: Duration = Duration::from_secs(2);
+/// Most bytes asked for at once for a client that waits for a part of an absent blob: it may leave.
+pub const AHEAD_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// Least bytes asked for at once for such a client: lazy pullers come back for the next ones.
+pub const AHEAD_BYTES_MIN: u64 = 256 * 1024;
+/// How long a fill stays that only parts were asked of, after the last of its clients.
+pub const PARTS_IDLE: Duration = Duration::from_secs(30);
 /// Most fills at once: each may hold a descriptor or two and [`FILL_CHUNKS_MAX`] chunks.
 pub const FILLS_MAX: usize = 1024;
 /// How often a follower that another repository's refusal hit tries under its own name.

@@ -112,17 +112,20 @@ pub enum FillOutcome {
     DiskFailed,
     /// The disk failed, and what clients wanted of the blob went past it; nothing is stored.
     PassedThrough,
+    /// Only parts of the blob were asked for (`transship.fill.on_range: only`); nothing is stored.
+    Unwanted,
 }
 
 impl FillOutcome {
     /// All of them, in the order of their index.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Committed,
         Self::Refused,
         Self::UpstreamFailed,
         Self::Corrupt,
         Self::DiskFailed,
         Self::PassedThrough,
+        Self::Unwanted,
     ];
 
     /// Returns the value of the `outcome` label.
@@ -135,6 +138,36 @@ impl FillOutcome {
             Self::Corrupt => "corrupt",
             Self::DiskFailed => "disk_failed",
             Self::PassedThrough => "passed_through",
+            Self::Unwanted => "unwanted",
+        }
+    }
+}
+
+/// What a stream of a fill was started for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamKind {
+    /// The fill's first one.
+    First,
+    /// A range beside others, as more bring more.
+    Parallel,
+    /// A part that a client waits for, ahead of its turn.
+    Ahead,
+    /// The rest of one that broke off or gave way.
+    Resumed,
+}
+
+impl StreamKind {
+    /// All of them, in the order of their index.
+    pub const ALL: [Self; 4] = [Self::First, Self::Parallel, Self::Ahead, Self::Resumed];
+
+    /// Returns the value of the `kind` label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::Parallel => "parallel",
+            Self::Ahead => "ahead",
+            Self::Resumed => "resumed",
         }
     }
 }
@@ -145,10 +178,13 @@ impl FillOutcome {
 pub struct Counters {
     requests: [[Cell; STATUSES.len()]; CacheUse::ALL.len()],
     fills: [Cell; FillOutcome::ALL.len()],
+    streams: [Cell; StreamKind::ALL.len()],
     access: AccessCounters,
     connections_refused: [Cell; ConnectionRefusal::ALL.len()],
     requests_refused: [Cell; RequestRefusal::ALL.len()],
     deadlines_passed: [Cell; DeadlinePassed::ALL.len()],
+    /// How often a next hop broke off in the midst of a fill.
+    pub fill_breaks: Cell,
     /// Fills that run.
     pub fills_running: Cell,
     /// Body bytes sent to clients.
@@ -176,6 +212,11 @@ impl Counters {
     /// Counts the end of one fill.
     pub fn count_fill(&self, outcome: FillOutcome) {
         self.fills[outcome as usize].add(1);
+    }
+
+    /// Counts a stream of a fill.
+    pub fn count_stream(&self, kind: StreamKind) {
+        self.streams[kind as usize].add(1);
     }
 
     /// Counts a connection that was closed at once.
@@ -352,6 +393,13 @@ impl Metrics {
             labels: vec![("outcome", outcome.label().to_owned())],
             value: self.sum(|core| &core.fills[outcome as usize]),
         }));
+        samples.extend(StreamKind::ALL.into_iter().map(|kind| Sample {
+            name: "transship_fill_streams_total",
+            kind: Kind::Counter,
+            help: "Requests of fills to next hops, by what for: the first of a fill, one beside others, a part that a client waits for, the rest of one that ended early.",
+            labels: vec![("kind", kind.label().to_owned())],
+            value: self.sum(|core| &core.streams[kind as usize]),
+        }));
         samples.extend(self.access_samples());
         samples.extend(self.hop_samples());
         samples.extend(self.reason_samples());
@@ -421,7 +469,13 @@ impl Metrics {
 
     fn plain_samples(&self) -> Vec<Sample> {
         type Row = (&'static str, Kind, &'static str, fn(&Counters) -> &Cell);
-        let rows: [Row; 6] = [
+        let rows: [Row; 7] = [
+            (
+                "transship_fill_breaks_total",
+                Kind::Counter,
+                "How often a next hop broke off in the midst of a blob, and the fill went on.",
+                |c| &c.fill_breaks,
+            ),
             ("transship_fills", Kind::Gauge, "Fills that run.", |c| {
                 &c.fills_running
             }),

@@ -17,12 +17,15 @@ use crate::access::{Item, Shown, Visit};
 use crate::digest::Digest;
 use crate::fill::{Failure, Follower, Join};
 use crate::http::response::Connection;
-use crate::http::{Framing, Method, Request, ResponseHead, Version, if_none_match};
+use crate::http::{
+    Framing, Method, RangeSpec, Request, ResponseHead, Version, if_none_match, if_range_matches,
+    range,
+};
 use crate::limits::REJOINS_MAX;
 use crate::metrics::CacheUse;
 use crate::registry::{Code, Route, media_type};
 use crate::rt;
-use crate::upstream;
+use crate::upstream::{self, Span};
 
 /// What a blob's name means never changes (distribution sends the same).
 pub(super) const CACHE_CONTROL: &str = "max-age=31536000";
@@ -247,6 +250,7 @@ async fn answer_absent(
             name,
             &visit.authority,
             &visit.trail,
+            wanted(request, &digest),
             &context.counters,
         ) {
             Join::Lead(fill) => (Rc::new(fill), CacheUse::Miss),
@@ -293,6 +297,20 @@ async fn answer_absent(
     }
     let reply = Reply::error(Code::Unavailable, "too many transfers at once");
     exchange.reply(terms, reply.with("Retry-After", "1")).await
+}
+
+/// Returns the part that a request asks for; `None` where it is all of the blob, or may be.
+fn wanted(request: &Request<'_>, digest: &Digest) -> Option<Span> {
+    let etag = format!("\"{digest}\"");
+    let is_off = request
+        .if_range
+        .is_some_and(|condition| !if_range_matches(condition, etag.as_bytes()));
+    let spec = range::parse_one(request.range.filter(|_| !is_off)?)?;
+    Some(match spec {
+        RangeSpec::Within(start, end) => Span::Within(start, end),
+        RangeSpec::From(start) => Span::From(start),
+        RangeSpec::Last(count) => Span::Last(count),
+    })
 }
 
 /// Why a request gets nothing of a fill.

@@ -10,7 +10,7 @@ use super::open_blobs::CoreBlob;
 use super::opening::{give_up, is_shortage};
 use super::reply::{Reply, Status};
 use crate::digest::Digest;
-use crate::fill::Follower;
+use crate::fill::{Follower, Order, Wanted};
 use crate::http::response::Connection;
 use crate::http::{Boundary, Framing, Method, Multipart, Ranges, Request, if_range_matches, range};
 use crate::metrics::{CacheUse, RequestRefusal};
@@ -48,6 +48,14 @@ impl Source {
         match self {
             Self::Stored { blob, .. } => Some(blob.size_bytes),
             Self::Filling { size_bytes, .. } => *size_bytes,
+        }
+    }
+
+    /// Asks for parts of a blob that is being filled before all else, until what is returned is dropped.
+    fn want(&self, ranges: &[Range<u64>]) -> Option<Wanted<'_>> {
+        match self {
+            Self::Stored { .. } => None,
+            Self::Filling { fill, .. } => Some(fill.want(ranges)),
         }
     }
 
@@ -170,6 +178,7 @@ pub(super) async fn send(
             if terms.is_head {
                 return send_head(exchange, terms).await;
             }
+            let _wanted = source.want(std::slice::from_ref(&range));
             send_range(exchange, source, range, terms.connection).await
         }
         Plan::Several(ranges) => send_several(exchange, terms, source, cache, &ranges).await,
@@ -260,6 +269,8 @@ async fn send_several(
     if terms.is_head {
         return send_head(exchange, terms).await;
     }
+    // All of them at once, as each would else be a round trip behind the one before.
+    let _wanted = source.want(ranges);
     for (index, range) in ranges.iter().enumerate() {
         multipart.part_head(index, &mut exchange.output);
         let later = ranges[index + 1..].iter().map(|range| range.start).min();
@@ -286,8 +297,8 @@ async fn send_chunked(exchange: &mut Exchange, source: &Source, connection: Conn
     let mut cursor = 0;
     loop {
         exchange.transport.socket().clear_deadline();
-        let more = exchange.transport.socket().unless_gone(fill.more(cursor));
-        let Some(Ok(filled)) = more.await else {
+        let more = fill.more(cursor, Order::InTurn);
+        let Some(Ok(filled)) = exchange.transport.socket().unless_gone(more).await else {
             return abort(exchange);
         };
         if filled == cursor {
@@ -377,11 +388,12 @@ async fn send_filling(
 ) -> Result<Result<(), SendFileError>, Next> {
     let mut cursor = range.start;
     fill.pass(cursor.min(later));
+    let order = fill.order_of(cursor);
     while cursor < range.end {
         // The next hop's deadlines bound this wait, not the client's.
         exchange.transport.socket().clear_deadline();
-        let more = exchange.transport.socket().unless_gone(fill.more(cursor));
-        let Some(Ok(filled)) = more.await else {
+        let more = fill.more(cursor, order);
+        let Some(Ok(filled)) = exchange.transport.socket().unless_gone(more).await else {
             return Err(abort(exchange));
         };
         let end = filled.min(range.end);

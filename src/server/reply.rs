@@ -137,7 +137,7 @@ impl Reply {
                 "the upstream registry sent something else",
             )
             .forwarded("", "detail=corrupt"),
-            Failure::Disk(_) | Failure::Lost => {
+            Failure::Disk(_) | Failure::Lost | Failure::Unwanted => {
                 Self::error(Code::Unavailable, "the cache's disk failed")
             }
         }

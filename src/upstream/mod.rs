@@ -20,6 +20,7 @@ mod authority;
 mod authorization;
 mod authorize;
 mod board;
+mod budget;
 mod connection;
 mod error;
 mod exchange;
@@ -53,6 +54,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 pub use authority::Authority;
+pub use budget::Share;
 pub use error::{Error, Phase};
 pub use options::{ClientCertificate, Credentials, Hop, Options};
 pub use policy::Policy;
@@ -61,6 +63,8 @@ pub use request::{Method, Request, Span, Urgency, Validator};
 pub use response::Response;
 pub use trail::{Loop, Trail};
 pub use trust::SetupError;
+
+pub use crate::http::ContentRange;
 
 use authorize::Keyring;
 use board::Board;
@@ -128,6 +132,18 @@ impl Upstream {
     /// Returns the URLs of the hops, without credentials, in order: for the log at start.
     pub fn hops(&self) -> impl Iterator<Item = String> {
         self.hops.iter().map(|hop| shown(&hop.url))
+    }
+
+    /// Returns one fill's share of the bytes a second that the operator allows.
+    #[must_use]
+    pub fn share(&self) -> Share {
+        Share::unbounded()
+    }
+
+    /// Says whether one more request would have to wait for nobody, and make nobody wait.
+    #[must_use]
+    pub fn has_spare(&self) -> bool {
+        true
     }
 
     /// Returns what is counted of each hop, in order.

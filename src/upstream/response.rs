@@ -16,6 +16,8 @@ use super::error::{Error, Phase};
 use super::head::{Framing, Head};
 use super::idle;
 use super::passed;
+use super::request::Validator;
+use crate::http::range::{self, ContentRange};
 use crate::http::{Chunked, Piece, Side};
 
 /// Longest body that is read and thrown away to keep a connection, in bytes.
@@ -148,6 +150,27 @@ impl Response {
     #[must_use]
     pub const fn content_length(&self) -> Option<u64> {
         self.length
+    }
+
+    /// Returns which bytes a 206 says that it holds; `None` for any other status, and where what it says
+    /// makes no sense: such a body is of no use.
+    #[must_use]
+    pub fn content_range(&self) -> Option<ContentRange> {
+        let mut values = self.values("content-range");
+        let value = values.next().filter(|_| self.status == 206)?;
+        // Two that differ could be taken for either.
+        values.next().is_none().then_some(())?;
+        range::parse_content_range(value.as_bytes())
+    }
+
+    /// Returns what a later request for a range of the same content can be bound to.
+    #[must_use]
+    pub fn validator(&self) -> Option<Validator> {
+        let etag = self.field("etag")?;
+        range::is_strong_etag(etag.as_bytes()).then(|| Validator {
+            hop: self.hop.clone(),
+            etag: etag.to_owned(),
+        })
     }
 
     /// Appends the next bytes of the body to `buf`, within its spare capacity (1 KiB if it has none),

@@ -4,19 +4,27 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use super::progress::Done;
-use super::*;
-use crate::digest::Algorithm;
+use crate::digest::{Algorithm, Digest};
+use crate::fill::held::Permits;
+use crate::fill::progress::{Done, Order};
+use crate::fill::{Failure, Fill, Follower, OnRange};
 use crate::limits::{SPILL_SEGMENT_BYTES, SPILL_WINDOW_BYTES, SPILLS_MAX};
-use crate::rt::{Tier, memory_file};
+use crate::rt::{self, Tier, memory_file};
+use crate::upstream::{Authority, Trail};
 
 const SEGMENT: u64 = SPILL_SEGMENT_BYTES;
 const WINDOW: u64 = SPILL_WINDOW_BYTES;
 
-fn fill() -> Arc<Fill> {
+pub(super) fn fill() -> Arc<Fill> {
     let digest = Digest::of(Algorithm::Sha256, b"");
     let (authority, trail) = (Authority::Cache, Trail::default());
-    Arc::new(Fill::new(digest, "a/b", authority, trail))
+    Arc::new(Fill::new(
+        digest,
+        "a/b",
+        authority,
+        trail,
+        OnRange::Complete,
+    ))
 }
 
 fn spill(fill: &Fill, from: u64) {
@@ -34,7 +42,7 @@ fn bytes_at(offset: u64, count: u64) -> Vec<u8> {
 fn write(fill: &Fill, offset: u64, count: u64) {
     let bytes = bytes_at(offset, count);
     fill.write_to_memory(&bytes, offset).unwrap();
-    fill.raise(offset + count, Some(1 << 40));
+    fill.land(offset..offset + count, Some(1 << 40));
 }
 
 /// Reads what a follower would be sent.
@@ -55,7 +63,7 @@ fn read(follower: &Follower, start: u64, end: u64) -> Option<Vec<u8>> {
 }
 
 /// Asks `operation` once: `None` if it waits.
-fn now<T>(operation: impl Future<Output = T>) -> Option<T> {
+pub(super) fn now<T>(operation: impl Future<Output = T>) -> Option<T> {
     let mut operation = Box::pin(operation);
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     match operation.as_mut().poll(&mut context) {
@@ -220,7 +228,7 @@ fn a_follower_that_waits_for_itself_is_told_so_and_no_other_is() {
     write(&fill, 0, WINDOW);
     let waits = |cursor| {
         let follower = Arc::clone(&backwards);
-        now(async move { follower.more(cursor).await })
+        now(async move { follower.more(cursor, Order::InTurn).await })
     };
     assert!(waits(5 * WINDOW).is_none(), "there is room");
     straight.pass(100);

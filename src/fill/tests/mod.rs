@@ -1,0 +1,6 @@
+//! What a fill does by itself: no next hop, and a disk only where one fails.
+
+mod pace;
+mod plan;
+mod spill;
+mod wants;
