@@ -1,6 +1,7 @@
 //! The look through `partial/`: what can be gone on with is put on the shelf, what is nobody's is removed.
 
 use std::collections::HashSet;
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -9,7 +10,7 @@ use std::time::SystemTime;
 use rustix::fs::FlockOperation;
 
 use super::shelf::Lying;
-use super::sidecar::{beside, subject};
+use super::sidecar::{beside, is_name, subject};
 use super::{Found, PARTIAL_AGE_MAX, Unfinished, age, disk_bytes};
 use crate::limits::{KEPT_FOR, PARTIALS_LOOKED_AT_MAX};
 use crate::store::Store;
@@ -37,7 +38,7 @@ struct Listed {
     /// All names.
     names: HashSet<String>,
     /// Those that nobody has written to for [`PARTIAL_AGE_MAX`].
-    old: Vec<String>,
+    old: Vec<OsString>,
     /// Not all of it was looked at.
     is_partly: bool,
 }
@@ -73,17 +74,23 @@ impl Store {
         }
         for name in listed.old {
             // Those that are kept grow older.
-            let stem = subject(&name).unwrap_or(&name);
-            let path = self.layout.partials().join(stem);
-            let is_pair = listed.names.contains(stem) && beside(&path).symlink_metadata().is_ok();
-            if !is_pair {
-                let path = self.layout.partials().join(&name);
-                if let Err(error) = fs::remove_file(&path) {
-                    tracing::debug!(path = %path.display(), %error, "not cleared away");
-                }
+            if name.to_str().is_some_and(|name| self.is_one_of_two(name)) {
+                continue;
+            }
+            let path = self.layout.partials().join(&name);
+            if let Err(error) = fs::remove_file(&path) {
+                tracing::debug!(path = %path.display(), %error, "not cleared away");
             }
         }
         Ok(())
+    }
+
+    /// Says whether there are both a file and its sidecar, `name` being one of them.
+    fn is_one_of_two(&self, name: &str) -> bool {
+        let file = subject(name).unwrap_or(name);
+        let path = self.layout.partials().join(file);
+        let has = |path: &Path| path.symlink_metadata().is_ok();
+        is_name(file) && has(&path) && has(&beside(&path))
     }
 
     fn list_partials(&self, wall: SystemTime) -> io::Result<Listed> {
@@ -94,9 +101,7 @@ impl Store {
                 break;
             }
             let item = item?;
-            let Ok(name) = item.file_name().into_string() else {
-                continue;
-            };
+            let name = item.file_name();
             let metadata = match item.metadata() {
                 Ok(metadata) => metadata,
                 Err(error) if crate::store::is_vanished(&error) => continue,
@@ -105,7 +110,7 @@ impl Store {
             if age(&metadata, wall) > PARTIAL_AGE_MAX {
                 listed.old.push(name.clone());
             }
-            listed.names.insert(name);
+            listed.names.extend(name.into_string());
         }
         Ok(listed)
     }

@@ -500,7 +500,9 @@ fn hash_prefix(
 /// Returns what a file takes of the disk: its prefix at least, and never more than the blob.
 fn disk_bytes(metadata: &Metadata, progress: &Progress) -> u64 {
     let allocated = metadata.blocks().saturating_mul(512);
-    allocated.clamp(progress.prefix_bytes, progress.size_bytes)
+    allocated
+        .min(progress.size_bytes)
+        .max(progress.prefix_bytes)
 }
 
 /// Returns for how long nobody has written to a file.

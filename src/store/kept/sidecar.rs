@@ -107,10 +107,13 @@ pub(in crate::store) fn beside(path: &Path) -> PathBuf {
 
 /// Returns the name of the file that `name` is the sidecar of, if it can be one's.
 pub(super) fn subject(name: &str) -> Option<&str> {
-    let subject = name.strip_suffix(SUFFIX)?;
+    name.strip_suffix(SUFFIX).filter(|name| is_name(name))
+}
+
+/// Says whether `name` can be that of an unfinished file of ours.
+pub(super) fn is_name(name: &str) -> bool {
     let is_ours = |c: char| c.is_ascii_hexdigit() || c == '-';
-    let is_name = !subject.is_empty() && subject.len() <= NAME_BYTES_MAX;
-    (is_name && subject.chars().all(is_ours)).then_some(subject)
+    !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.chars().all(is_ours)
 }
 
 /// Returns the boot of this kernel.
