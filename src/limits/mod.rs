@@ -184,6 +184,15 @@ pub const ROOM_PATIENCE: Duration = Duration::from_millis(500);
 pub const FREE_SPACE_AGE_MAX: Duration = Duration::from_millis(100);
 /// Bytes that a fill of unknown size asks room for at a time.
 pub const ROOM_STEP_BYTES: u64 = 4 * 1024 * 1024;
+/// Shortest prefix of an unfinished blob that is kept, in bytes: less is fetched again in the time that two
+/// requests take over a long pipe.
+pub const KEPT_PREFIX_BYTES_MIN: u64 = 16 * 1024 * 1024;
+/// How long an unfinished blob is kept: who broke off a pull tries again within the day, or not at all.
+pub const KEPT_FOR: Duration = Duration::from_secs(24 * 3600);
+/// Most unfinished blobs that are kept: a stopped node's images under way, several times over. The oldest go.
+pub const KEPT_MAX: usize = 256;
+/// Most files of unfinished fills that are looked at in one go: some tens of milliseconds.
+pub const PARTIALS_LOOKED_AT_MAX: usize = 8 * 1024;
 /// Entries that the eviction policy looks at under one lock: some microseconds.
 pub const EVICTION_STEPS: usize = 256;
 /// Changes of the index that are written to disk at once.

@@ -78,6 +78,14 @@ pub struct StoreNumbers {
     pub pinned: AtomicU64,
     /// Bytes promised to fills.
     pub reserved_bytes: AtomicU64,
+    /// Unfinished files that are kept for another fill to go on with.
+    pub kept_partials: AtomicU64,
+    /// Their bytes.
+    pub kept_bytes: AtomicU64,
+    /// Bytes of such files that fills went on from.
+    pub resumed_bytes: AtomicU64,
+    /// Such files that were damaged, and removed.
+    pub rejected_partials: AtomicU64,
     /// Bytes of files that are deleted and still open.
     pub lingering_bytes: AtomicU64,
     /// Most bytes that may be stored.
@@ -143,7 +151,7 @@ impl StoreNumbers {
         gauges.into_iter().chain(counters).collect()
     }
 
-    fn gauges(&self) -> [Row<'_>; 7] {
+    fn gauges(&self) -> [Row<'_>; 9] {
         [
             (
                 "transship_store_pinned",
@@ -171,6 +179,16 @@ impl StoreNumbers {
                 &self.reserved_bytes,
             ),
             (
+                "transship_store_kept_partials",
+                "Unfinished files that are kept for another fill to go on with.",
+                &self.kept_partials,
+            ),
+            (
+                "transship_store_kept_bytes",
+                "Bytes of unfinished files that are kept.",
+                &self.kept_bytes,
+            ),
+            (
                 "transship_store_lingering_bytes",
                 "Bytes of deleted files that somebody is still being sent.",
                 &self.lingering_bytes,
@@ -183,7 +201,7 @@ impl StoreNumbers {
         ]
     }
 
-    fn counters(&self) -> [Row<'_>; 3] {
+    fn counters(&self) -> [Row<'_>; 5] {
         [
             (
                 "transship_store_quarantined_total",
@@ -194,6 +212,16 @@ impl StoreNumbers {
                 "transship_store_scrubbed_bytes_total",
                 "Stored bytes that were hashed again.",
                 &self.scrubbed_bytes,
+            ),
+            (
+                "transship_store_resumed_bytes_total",
+                "Bytes of kept unfinished files that fills went on from instead of fetching them again.",
+                &self.resumed_bytes,
+            ),
+            (
+                "transship_store_rejected_partials_total",
+                "Kept unfinished files that were found damaged, and removed.",
+                &self.rejected_partials,
             ),
             (
                 "transship_store_journal_failures_total",

@@ -23,9 +23,7 @@ const FLUSH_EVERY: Duration = Duration::from_secs(1);
 /// How long a journal that could not be written is left alone.
 const REWRITE_AGAIN: Duration = Duration::from_secs(10);
 /// How often what dead processes have left is looked for.
-const CLEAR_EVERY: Duration = Duration::from_secs(300);
-/// A partial that nobody has written to for so long belongs to nobody.
-const PARTIAL_AGE_MAX: Duration = Duration::from_secs(900);
+const CLEAR_EVERY: Duration = Duration::from_secs(60);
 
 /// Keeps one store in order. There is one for each store.
 #[derive(Debug)]
@@ -105,10 +103,9 @@ impl House {
             self.flush(now);
         }
         if self.clear.is_now(now)
-            && let Some(before) = wall.checked_sub(PARTIAL_AGE_MAX)
-            && let Err(error) = self.store.layout.clear_partials(before)
+            && let Err(error) = self.store.look_at_partials(wall)
         {
-            tracing::debug!(%error, "unfinished files could not be cleared away");
+            tracing::debug!(%error, "unfinished files could not be looked at");
         }
         TICK
     }

@@ -116,18 +116,6 @@ impl Layout {
         self.make()
     }
 
-    /// Deletes what fills of a process that is no more have left: nothing was written to it since `before`.
-    pub(super) fn clear_partials(&self, before: SystemTime) -> io::Result<()> {
-        for item in fs::read_dir(self.partials())? {
-            let item = item?;
-            let is_stale = item.metadata()?.modified()? < before;
-            if is_stale && let Err(error) = fs::remove_file(item.path()) {
-                tracing::debug!(path = %item.path().display(), %error, "not cleared away");
-            }
-        }
-        Ok(())
-    }
-
     /// Says whether names have come or gone in some folder since `then`, by the clock of the file system.
     pub(super) fn has_changed_since(&self, then: SystemTime) -> bool {
         let trees = Kind::ALL.map(|kind| self.tree(kind, Algorithm::Sha256));

@@ -3,7 +3,9 @@
 //! ```text
 //! <root>/blobs/<algorithm>/<2 hex>/<hex>       committed blobs, bytes as they are
 //! <root>/manifests/<algorithm>/<2 hex>/<hex>   manifests: a line with the media type, then the bytes
-//! <root>/partial/                              unfinished fills, where O_TMPFILE is missing
+//! <root>/partial/<name>                        unfinished fills: those that are kept, see `kept`, and all of
+//!                                              them where O_TMPFILE is missing
+//! <root>/partial/<name>.progress               how much of it is good
 //! <root>/quarantine/                           files that were found damaged
 //! <root>/index                                 what is here, how large and last used when: see `journal`
 //! <root>/checkpoint                            its mtime: what is older is on the medium
@@ -13,7 +15,7 @@
 //! ```
 //!
 //! ```text
-//!  lookup, open ─▶ inventory ◀─ commit ◀─ partial      what is here; what is being filled
+//!  lookup, open ─▶ inventory ◀─ commit ◀─ partial ◀─▶ kept      what is here; is being filled; will be gone on with
 //!                    │    ▲
 //!             journal│    │ scan                       what the next start knows
 //!                    ▼    │
@@ -41,6 +43,7 @@ pub mod import;
 mod index;
 mod inventory;
 mod journal;
+mod kept;
 mod layout;
 mod lease;
 mod links;
@@ -71,6 +74,7 @@ use parking_lot::{Mutex, RwLock};
 pub use check::{Checked, Finding};
 pub use entry::{Entry, Reading};
 pub use house::House;
+pub use kept::{Kept, Progress};
 pub use layout::Kind;
 pub use manifest::Manifest;
 pub use options::{Amount, Durability, Options};
@@ -84,6 +88,7 @@ use checkpoint::Checkpoint;
 use entry::seconds;
 use inventory::Inventory;
 use journal::{Journal, Verdict};
+use kept::Shelf;
 use layout::Layout;
 use lease::Lease;
 use links::Links;
@@ -100,6 +105,8 @@ pub struct Store {
     inventory: Inventory,
     manifests: Manifests,
     links: Links,
+    /// Unfinished files that nobody writes to.
+    shelf: Shelf,
     publish: RwLock<Publish>,
     checkpoint: Checkpoint,
     trouble: Trouble,
@@ -173,6 +180,7 @@ impl Store {
         })?;
         let space = Space::of(root).map_err(|error| about(root, &error))?;
         let room = Room::new(options, &space, Arc::clone(&numbers));
+        let shelf = Shelf::new(root, Arc::clone(&room), Arc::clone(&numbers));
         let inventory = Inventory::new(room, Arc::clone(&numbers));
         let opened = Journal::open(layout.journal(), |change| inventory.replay(change));
         let (journal, verdict) = opened.unwrap_or_else(|error| {
@@ -201,6 +209,7 @@ impl Store {
             inventory,
             manifests: Manifests::default(),
             links,
+            shelf,
             publish: RwLock::new(publish),
             checkpoint,
             trouble,
@@ -219,6 +228,9 @@ impl Store {
             layout,
         });
         store.look_at_pins();
+        if let Err(error) = store.look_at_partials(SystemTime::now()) {
+            tracing::warn!(%error, "unfinished files could not be looked at");
+        }
         let mut house = House::new(Arc::clone(&store), journal, lease);
         house.begin();
         Ok((store, house))
@@ -433,6 +445,7 @@ impl Store {
         let entry = Entry::new(Kind::Blob, digest, size_bytes, now);
         let entry = self.add(entry, reserved);
         entry.set_proved();
+        self.drop_kept(digest);
         Ok(Reading::new(entry))
     }
 

@@ -88,8 +88,10 @@ impl Publish {
         }
     }
 
-    fn name(self, file: &File, from: Option<&Path>, to: &Path) -> io::Result<()> {
-        match from {
+    /// Gives `file` the name `to`, in a folder that is there.
+    pub(super) fn name(self, file: &File, from: Option<&Path>, to: &Path) -> io::Result<()> {
+        match from.filter(|_| self != Self::LinkUnnamed) {
+            // By its descriptor, whether it has got a name meanwhile or not: it is that very file.
             None => {
                 let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
                 link(Path::new(&unnamed), to, AtFlags::SYMLINK_FOLLOW)
@@ -129,7 +131,7 @@ fn link(from: &Path, to: &Path, flags: AtFlags) -> io::Result<()> {
 }
 
 /// Returns a name that no other fill of any process on any host uses.
-fn unused_name() -> String {
+pub(super) fn unused_name() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     static PROCESS: OnceLock<u64> = OnceLock::new();
     let process = PROCESS.get_or_init(|| RandomState::new().hash_one(std::process::id()));
@@ -137,6 +139,6 @@ fn unused_name() -> String {
     format!("{process:016x}-{number}")
 }
 
-fn unused_path(layout: &Layout) -> PathBuf {
+pub(super) fn unused_path(layout: &Layout) -> PathBuf {
     layout.partials().join(unused_name())
 }

@@ -4,6 +4,7 @@
 //!  bytes_max ┌───────────────────────────────┐
 //!            │ reserved: promised to fills   │
 //!            │ lingering: deleted, still open│   freed by their last reader; never a reason to evict more
+//!            │ kept: unfinished, of nobody   │   the first to go when room lacks
 //!            │ live: stored                  │
 //!            └───────────────────────────────┘
 //! ```
@@ -115,6 +116,7 @@ struct Account {
     live: u64,
     lingering: u64,
     reserved: u64,
+    kept: u64,
     space: Option<(Space, Instant)>,
 }
 
@@ -160,7 +162,7 @@ impl Room {
     pub(super) fn excess(&self, root: &Path) -> io::Result<(u64, u64)> {
         let mut account = self.account.lock();
         let space = self.space(&mut account, root)?;
-        let ours = account.live + account.reserved;
+        let ours = account.live + account.reserved + account.kept;
         let above = if ours > self.bounds.high {
             ours - self.bounds.low
         } else {
@@ -230,6 +232,28 @@ impl Room {
         self.show(&account);
     }
 
+    /// An unfinished file stays, for another fill to go on with.
+    pub(super) fn keep(&self, bytes: u64) {
+        let mut account = self.account.lock();
+        account.kept += bytes;
+        self.show(&account);
+    }
+
+    /// An unfinished file of so many bytes is nobody's no more: they are promised to the caller, who goes on
+    /// with it or deletes it.
+    pub(super) fn take_kept(self: &Arc<Self>, bytes: u64) -> Reservation {
+        let mut account = self.account.lock();
+        account.kept = account.kept.saturating_sub(bytes);
+        account.reserved += bytes;
+        self.show(&account);
+        drop(account);
+        Reservation {
+            room: Arc::clone(self),
+            bytes,
+            unwritten: 0,
+        }
+    }
+
     /// A deleted file was closed.
     pub(super) fn close(&self, bytes: u64) {
         let mut account = self.account.lock();
@@ -247,6 +271,7 @@ impl Room {
         numbers
             .reserved_bytes
             .store(account.reserved, Ordering::Relaxed);
+        numbers.kept_bytes.store(account.kept, Ordering::Relaxed);
     }
 }
 
@@ -256,14 +281,14 @@ impl Account {
         if bytes > bounds.most {
             return Asked::TooLarge;
         }
-        let kept = self.live + self.reserved;
-        let ours = kept.saturating_add(bytes).saturating_sub(bounds.most);
+        let taken = self.live + self.kept + self.reserved;
+        let ours = taken.saturating_add(bytes).saturating_sub(bounds.most);
         let wanted = bytes.saturating_add(bounds.free);
         let floor = wanted.saturating_sub(unpromised.saturating_add(self.lingering));
         match ours.max(floor) {
             // Not even if all of it went.
-            lacks if lacks > self.live => Asked::TooLarge,
-            0 if kept.saturating_add(self.lingering + bytes) > bounds.most
+            lacks if lacks > self.live + self.kept => Asked::TooLarge,
+            0 if taken.saturating_add(self.lingering + bytes) > bounds.most
                 || wanted > unpromised =>
             {
                 Asked::Closing
@@ -308,7 +333,13 @@ impl Reservation {
         self.unwritten += bytes;
     }
 
-    /// Takes note of bytes that were written.
+    /// Takes note that so many of its bytes are on disk and will be written once more.
+    pub(super) fn write_anew(&mut self, bytes: u64) {
+        self.unwritten += bytes;
+        self.room.unwritten.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Takes note of bytes that were written, wherever in the file.
     pub(super) fn note_written(&mut self, bytes: u64) {
         let promised = bytes.min(self.unwritten);
         self.unwritten -= promised;
@@ -324,6 +355,10 @@ impl Drop for Reservation {
             .fetch_sub(self.unwritten, Ordering::Relaxed);
         let mut account = self.room.account.lock();
         account.reserved -= self.bytes;
+        if self.bytes > 0 {
+            // Its file is deleted, or about to be: what the file system said is no longer so.
+            account.space = None;
+        }
         self.room.show(&account);
     }
 }
@@ -345,6 +380,7 @@ mod tests {
             live,
             lingering,
             reserved,
+            kept: 0,
             space: None,
         }
     }

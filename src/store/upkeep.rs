@@ -65,7 +65,7 @@ impl Store {
         Ok(())
     }
 
-    fn take_room(&self, bytes: u64) -> io::Result<()> {
+    pub(super) fn take_room(&self, bytes: u64) -> io::Result<()> {
         self.trouble.check()?;
         if self.ask(bytes)? == Asked::Promised {
             return Ok(());
@@ -109,9 +109,12 @@ impl Store {
     }
 
     /// Evicts the least useful until `bytes` have gone, and as many as `files`; returns how many bytes have.
-    /// Nothing is evicted by a process that does not keep house.
+    /// Unfinished files that are kept go first. No blob is evicted by a process that does not keep house.
     pub(super) fn evict(&self, bytes: u64, mut files: u64) -> u64 {
         let (mut gone, mut spared) = (0, 0);
+        if self.trouble.lets_delete() {
+            gone = self.evict_kept(bytes, &mut files);
+        }
         let is_able = || self.is_keeper() && self.trouble.lets_delete();
         while (gone < bytes || files > 0) && is_able() && spared < SPARED_MAX {
             let Some(victim) = self.inventory.victim() else {

@@ -66,6 +66,30 @@ pub fn check_index(bytes: &[u8]) {
     }
 }
 
+/// What lies beside an unfinished file gets nobody anything but what hashes to it.
+pub fn check_kept(bytes: &[u8]) {
+    let root = root_with("links", b"");
+    let partials = root.join("partial");
+    for item in std::fs::read_dir(&partials).into_iter().flatten() {
+        std::fs::remove_file(item.unwrap().path()).unwrap();
+    }
+    std::fs::create_dir_all(&partials).unwrap();
+    // Zeros, without taking room.
+    let file = std::fs::File::create(partials.join("0-1")).unwrap();
+    file.set_len(16 << 20).unwrap();
+    drop(file);
+    std::fs::write(partials.join("0-1.progress"), bytes).unwrap();
+    let (store, _house) = open(&root);
+    let digest: Digest = DIGEST.parse().unwrap();
+    let is_known = store.has_kept(&digest);
+    let kept = store.take_kept(&digest).unwrap();
+    if let Some(kept) = &kept {
+        assert!(is_known && kept.prefix_bytes == 16 << 20 && kept.size_bytes >= 16 << 20);
+    }
+    assert!(!store.has_kept(&digest));
+    drop(kept);
+}
+
 /// A list of pins holds references and nothing else, and each is written as it is read.
 pub fn check_pins(bytes: &[u8]) {
     let root = root_with("pins", bytes);

@@ -30,6 +30,10 @@ impl Opened {
     fn end(self) {
         self.house.close();
     }
+
+    pub(in crate::store) fn into_parts(self) -> (Arc<Store>, House) {
+        (self.store, self.house)
+    }
 }
 
 fn options(root: &std::path::Path) -> Options {
@@ -387,7 +391,7 @@ fn links_alone_move_the_checkpoint_and_are_written_anew_after_a_failed_sync() {
 }
 
 /// A store of at most `bytes_max` that makes room only when it has to.
-fn open_small(root: &std::path::Path, bytes_max: u64) -> Opened {
+pub(in crate::store) fn open_small(root: &std::path::Path, bytes_max: u64) -> Opened {
     open_with(&Options {
         bytes_max: Amount::Bytes(bytes_max),
         high_watermark: 100,
