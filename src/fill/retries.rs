@@ -6,7 +6,7 @@ use crate::limits::{RESUME_WAIT_MAX, RESUME_WAIT_MIN, RESUMES_MAX};
 
 /// Bytes that make up for every failure before them.
 const PROGRESS_BYTES: u64 = 1024 * 1024;
-/// A refusal in mid-blob is seldom taken back: it counts as so many failures.
+/// A refusal in mid-blob, or an answer that makes no sense, is seldom taken back: it counts as so many failures.
 const REFUSAL_WEIGHT: u32 = 2;
 
 /// Failures in a row.

@@ -123,7 +123,9 @@ impl<'f> Schedule<'f> {
         opened: Response,
     ) -> Result<Done, Failure> {
         *self.validator.borrow_mut() = opened.validator();
-        self.is_opening_ahead.set(purpose == Purpose::Ahead);
+        let rest = self.plan.borrow().rest(key);
+        let is_part = purpose == Purpose::Ahead && rest.end - rest.start <= AHEAD_BYTES_MAX;
+        self.is_opening_ahead.set(is_part);
         self.counters.count_stream(StreamKind::First);
         let mut streams = Group::new();
         streams.add(self.stream(key, Some(opened)));
@@ -298,7 +300,7 @@ impl<'f> Schedule<'f> {
             Err(Fault::Hop(failure)) => failure,
         };
         let received = self.received.get();
-        let is_refusal = matches!(failure, Failure::Refused(_));
+        let is_refusal = matches!(failure, Failure::Refused(_) | Failure::Corrupt(_));
         let spread = rt::spread();
         let wait = self.retries.borrow_mut().next(received, is_refusal, spread);
         let Some(wait) = wait else {

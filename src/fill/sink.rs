@@ -17,9 +17,9 @@ use parking_lot::Mutex;
 use super::progress::Done;
 use super::{Failure, Fill, Fills};
 use crate::digest::Hasher;
-use crate::limits::{FILL_CHUNK_BYTES, FILL_CHUNKS_MAX};
+use crate::limits::{FILL_CHUNK_BYTES, FILL_CHUNKS_MAX, KEPT_MARK_BYTES};
 use crate::rt::Notify;
-use crate::store::Partial;
+use crate::store::{Kept, Partial, Progress};
 
 /// Chunks that a helper thread takes from one sink before others get their turn.
 const TURN_CHUNKS: usize = 4;
@@ -72,6 +72,30 @@ struct Work {
     written: u64,
     /// Bytes that the hash has taken.
     hashed: u64,
+    /// How many it had when the file was last marked, to be gone on with should the process end.
+    marked: u64,
+}
+
+impl Drop for Sink {
+    /// Leaves what has come to the next fill of the blob, if it is worth it.
+    fn drop(&mut self) {
+        let mut work = self.work.lock();
+        let progress = self.progress(&work);
+        if let (Some(partial), Some(progress)) = (work.partial.take(), progress) {
+            drop(work);
+            self.fills.store.keep(partial, &progress);
+        }
+    }
+}
+
+/// Takes what an earlier fill has left of a blob, if it is of that size. What cannot be had is no loss.
+fn take_kept(fills: &Fills, fill: &Fill, size_bytes: Option<u64>) -> Option<Kept> {
+    let digest = fill.digest();
+    let kept = fills.store.take_kept(&digest).unwrap_or_else(|error| {
+        tracing::debug!(%digest, %error, "an unfinished blob could not be taken");
+        None
+    });
+    kept.filter(|kept| Some(kept.size_bytes) == size_bytes)
 }
 
 /// A buffer on loan. Dropped with its bytes in it, or while somebody else has them, it is replaced.
@@ -109,6 +133,34 @@ impl Drop for Buffer {
 }
 
 impl Work {
+    /// Begins a file, or goes over to memory at once.
+    fn begin(fills: &Fills, fill: &Fill, size_bytes: Option<u64>) -> Result<Self, Failure> {
+        let partial = match fills.store.begin(size_bytes) {
+            Ok(partial) => Some(partial),
+            Err(error) => {
+                fills.spill(fill, 0, error)?;
+                None
+            }
+        };
+        Ok(Self {
+            partial,
+            hasher: Some(Hasher::new(fill.digest().algorithm())),
+            written: 0,
+            hashed: 0,
+            marked: 0,
+        })
+    }
+
+    fn going_on(kept: Kept) -> Self {
+        Self {
+            partial: Some(kept.partial),
+            hasher: Some(kept.hasher),
+            written: kept.prefix_bytes,
+            hashed: kept.prefix_bytes,
+            marked: kept.prefix_bytes,
+        }
+    }
+
     /// Says whether bytes wait to be read back and hashed.
     const fn lags(&self) -> bool {
         self.hashed < self.written
@@ -159,37 +211,43 @@ impl Sink {
     /// Begins the file of a blob that has `size_bytes`, if that is known, or goes over to memory at once. May
     /// block.
     ///
+    /// - `goes_on`: whether with a file that an earlier fill has left, if there is one.
+    ///
     /// # Errors
     /// Why neither can be done.
     pub(super) fn begin(
         fills: Arc<Fills>,
         fill: Arc<Fill>,
         size_bytes: Option<u64>,
+        goes_on: bool,
     ) -> Result<Arc<Self>, Failure> {
-        let partial = match fills.store.begin(size_bytes) {
-            Ok(partial) => {
-                fill.held.lock().set_disk(partial.file());
-                Some(partial)
-            }
-            Err(error) => {
-                fills.spill(&fill, 0, error)?;
-                None
-            }
+        let kept = goes_on.then(|| take_kept(&fills, &fill, size_bytes));
+        let work = match kept.flatten() {
+            Some(kept) => Work::going_on(kept),
+            None => Work::begin(&fills, &fill, size_bytes)?,
         };
-        let hasher = Some(Hasher::new(fill.digest().algorithm()));
+        if let Some(partial) = &work.partial {
+            fill.held.lock().set_disk(partial.file());
+            fill.land(0..work.written, size_bytes);
+        }
         Ok(Arc::new(Self {
             queue: Mutex::default(),
             changed: Notify::default(),
-            work: Mutex::new(Work {
-                partial,
-                hasher,
-                written: 0,
-                hashed: 0,
-            }),
+            work: Mutex::new(work),
             fill,
             fills,
             size_bytes,
         }))
+    }
+
+    /// Returns how many bytes have been written from the first one on.
+    pub(super) fn written(&self) -> u64 {
+        self.work.lock().written
+    }
+
+    /// Sees to it that nobody goes on with what has come: it is not the blob.
+    pub(super) fn spoil(&self) {
+        self.work.lock().hasher = None;
     }
 
     /// Waits for an empty buffer.
@@ -333,6 +391,7 @@ impl Sink {
         let range = *offset..*offset + bytes.len() as u64;
         work.written = self.fill.land(range, self.size_bytes);
         work.hash(*offset, bytes);
+        self.mark(work);
         if work.partial.is_none() {
             let leave = || self.fills.leave(&self.fill);
             self.fill.let_go(work.written, leave);
@@ -354,6 +413,31 @@ impl Sink {
         }
         self.fill.write_to_memory(&chunk.bytes, chunk.offset)?;
         Ok(true)
+    }
+
+    /// Has the file outlive the process, should that be killed.
+    fn mark(&self, work: &mut Work) {
+        if work.hashed - work.marked < KEPT_MARK_BYTES {
+            return;
+        }
+        work.marked = work.hashed;
+        let progress = self.progress(work);
+        if let (Some(partial), Some(progress)) = (&mut work.partial, progress)
+            && let Err(error) = self.fills.store.mark(partial, &progress)
+        {
+            tracing::debug!(digest = %progress.digest, %error, "an unfinished blob could not be marked");
+        }
+    }
+
+    /// Returns how far it has come, where that is known to be the beginning of a blob of known size.
+    fn progress(&self, work: &Work) -> Option<Progress> {
+        let hasher = work.hasher.clone()?;
+        Some(Progress {
+            digest: self.fill.digest(),
+            size_bytes: self.size_bytes?,
+            prefix_bytes: work.hashed,
+            prefix_digest: hasher.finish(),
+        })
     }
 
     /// Goes over to memory with all that has not come in order yet. What came ahead is forgotten: its turn is

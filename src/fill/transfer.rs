@@ -97,20 +97,38 @@ async fn transfer(
     opening: Option<Span>,
     counters: &Counters,
 ) -> Result<Done, Failure> {
-    let (response, answer) = open(fills, fill, opening).await?;
+    let kept = fills.store.kept_bytes(&fill.digest());
+    let rest = kept.map(Span::From);
+    let (response, answer) = open(fills, fill, opening.or(rest)).await?;
     let size_bytes = answer.size_bytes;
     fill.set_cache_status(response.cache_status());
+    // What an earlier fill has left is there, and hashing it again takes time.
+    let goes_on = kept.is_some() && !answer.is_whole;
+    if goes_on {
+        fill.start_streaming(size_bytes);
+    }
     // Before the followers' heads go out: they say nothing yet if there is no room at all.
-    let sink = begin(fills, fill, size_bytes).await?;
-    fill.start_streaming(size_bytes);
-    let mut plan = Plan::new(size_bytes, 0);
-    let purpose = match answer.is_whole {
+    let sink = begin(fills, fill, size_bytes, goes_on).await?;
+    if !goes_on {
+        fill.start_streaming(size_bytes);
+    }
+    let mut plan = Plan::new(size_bytes, sink.written());
+    let purpose = match answer.range.start == sink.written() {
         true => Purpose::Front,
         false => Purpose::Ahead,
     };
     let key = plan.claim(answer.range, purpose);
-    let schedule = Schedule::new(fills, fill, counters, sink, plan);
-    schedule.run(key, purpose, response).await
+    let schedule = Schedule::new(fills, fill, counters, Arc::clone(&sink), plan);
+    let outcome = schedule.run(key, purpose, response).await;
+    drop(schedule);
+    if let Err(failure) = &outcome {
+        if matches!(failure, Failure::Corrupt(_)) {
+            sink.spoil();
+        }
+        // What has come is left to the next fill, which takes a moment of the disk's time.
+        rt::blocking(move || drop(sink)).await?;
+    }
+    outcome
 }
 
 /// Asks for the blob, or for a part of it that somebody waits for and that lies ahead.
@@ -140,8 +158,9 @@ async fn begin(
     fills: &Arc<Fills>,
     fill: &Arc<Fill>,
     size_bytes: Option<u64>,
+    goes_on: bool,
 ) -> Result<Arc<Sink>, Failure> {
     let (fills, fill) = (Arc::clone(fills), Arc::clone(fill));
     // Not on the sinks' threads: it may wait for room, and they have others' bytes to write.
-    rt::blocking(move || Sink::begin(fills, fill, size_bytes)).await?
+    rt::blocking(move || Sink::begin(fills, fill, size_bytes, goes_on)).await?
 }

@@ -82,6 +82,9 @@ pub const STREAMS_WORTH: Duration = Duration::from_secs(2);
 pub const AHEAD_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Least bytes asked for at once for such a client: lazy pullers come back for the next ones.
 pub const AHEAD_BYTES_MIN: u64 = 256 * 1024;
+/// Bytes after which an unfinished file is given a name again that outlives the process: at most these are
+/// fetched once more after it was killed.
+pub const KEPT_MARK_BYTES: u64 = 64 * 1024 * 1024;
 /// How long a fill stays that only parts were asked of, after the last of its clients.
 pub const PARTS_IDLE: Duration = Duration::from_secs(30);
 /// Most fills at once: each may hold a descriptor or two and [`FILL_CHUNKS_MAX`] chunks.

@@ -212,6 +212,13 @@ impl Store {
         self.shelf.has(digest)
     }
 
+    /// Returns how many bytes the unfinished file of a blob should have, if there is one. Costs as
+    /// [`Store::has_kept`].
+    #[must_use]
+    pub fn kept_bytes(&self, digest: &Digest) -> Option<u64> {
+        self.shelf.prefix_bytes(digest)
+    }
+
     /// Opens a kept file, hashes its prefix and makes room for the rest.
     ///
     /// - `reserved`: what it takes of the disk.

@@ -62,6 +62,11 @@ impl Shelf {
         self.lying.read().contains_key(digest)
     }
 
+    pub(super) fn prefix_bytes(&self, digest: &Digest) -> Option<u64> {
+        let lying = self.lying.read();
+        lying.get(digest).map(|lying| lying.prefix_bytes)
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.lying.read().len() >= KEPT_MAX
     }
