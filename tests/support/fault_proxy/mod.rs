@@ -18,6 +18,7 @@ mod pass;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 
@@ -75,6 +76,7 @@ struct Shared {
     peak: AtomicUsize,
     /// Bytes a second of each connection; 0 is no bound.
     rate: AtomicU64,
+    lag_ms: AtomicU64,
     in_a_hurry: AtomicBool,
     connections: AtomicUsize,
     sockets: Mutex<Vec<TcpStream>>,
@@ -114,6 +116,7 @@ impl FaultProxy {
             asked: Mutex::default(),
             peak: AtomicUsize::new(0),
             rate: AtomicU64::new(0),
+            lag_ms: AtomicU64::new(0),
             in_a_hurry: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
             sockets: Mutex::default(),
@@ -156,6 +159,13 @@ impl FaultProxy {
     /// Holds each connection to this many bytes of bodies a second; 0 to none.
     pub fn shape(&self, bytes_per_second: u64) {
         self.shared.rate.store(bytes_per_second, Ordering::SeqCst);
+    }
+
+    /// Lets each answer wait for a round trip.
+    #[allow(dead_code, reason = "the benches make the way long")]
+    pub fn lag(&self, round_trip: Duration) {
+        let millis = u64::try_from(round_trip.as_millis()).unwrap();
+        self.shared.lag_ms.store(millis, Ordering::SeqCst);
     }
 
     /// Lets what is slow by a rule go on as fast as it can.

@@ -2,6 +2,8 @@
 
 use std::io;
 use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
 
 use super::harm::{End, Harm, Instead, Range};
 use super::pace::Pace;
@@ -40,6 +42,10 @@ fn pass(
 ) -> io::Result<bool> {
     if let Some(gate) = &harm.head_gate {
         gate.wait();
+    }
+    let lag = shared.lag_ms.load(Ordering::SeqCst);
+    if lag > 0 {
+        thread::sleep(Duration::from_millis(lag));
     }
     if let Some(instead) = &harm.instead {
         wire.send(instead.head(request).as_bytes())?;
