@@ -51,7 +51,7 @@ struct Chain {
 }
 
 impl Chain {
-    fn run(&mut self, far: &Far, bytes: usize) {
+    fn caches(&self, far: &Far) -> Vec<Transship> {
         let mut caches: Vec<Transship> = Vec::new();
         for _ in 0..self.length {
             let next = caches
@@ -59,6 +59,11 @@ impl Chain {
                 .map_or(far.hop.url(), |cache| format!("http://{}", cache.addr));
             caches.push(Transship::behind(&[next], "").start());
         }
+        caches
+    }
+
+    fn run(&mut self, far: &Far, bytes: usize) {
+        let caches = self.caches(far);
         let before: Vec<f64> = caches
             .iter()
             .map(|cache| cpu_seconds(cache.process.id()))
@@ -83,13 +88,7 @@ impl Chain {
 
     /// Once more, watched: the readings cost what the figures above must not contain.
     fn show_overlap(&self, far: &Far, bytes: usize) {
-        let mut caches: Vec<Transship> = Vec::new();
-        for _ in 0..self.length {
-            let next = caches
-                .last()
-                .map_or(far.hop.url(), |cache| format!("http://{}", cache.addr));
-            caches.push(Transship::behind(&[next], "").start());
-        }
+        let caches = self.caches(far);
         let start = Instant::now();
         let is_over = AtomicBool::new(false);
         thread::scope(|scope| {

@@ -94,13 +94,13 @@ impl Guarded {
         self.origin.count("GET", "/token")
     }
 
-    /// Makes a blob whose fill breaks at its first MiB.
+    /// Makes a blob whose fill breaks when little has come, so that it is soon given up.
     fn breaking(&self, seed: u64) -> Blob {
         // A small one first: from here on there is a token.
         let small = self.origin.make(seed + 1000, 1000);
         assert_eq!(self.cache.get(&small.path()).status(), 200);
         let blob = self.origin.make(seed, SIZE);
-        let cut = Harm::none().cut(MIB as u64);
+        let cut = Harm::none().cut(500_000);
         self.hop.harm(&On::blob(&blob).whole(), 1, &cut);
         blob
     }
