@@ -24,8 +24,12 @@
 
 #[path = "lines/cold.rs"]
 mod cold;
+#[path = "parts/figures.rs"]
+mod figures;
 #[path = "lines/herd.rs"]
 mod herd;
+#[path = "parts/parties.rs"]
+mod parties;
 #[path = "../tests/support/mod.rs"]
 mod support;
 #[path = "lines/tls.rs"]
@@ -39,6 +43,8 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use figures::{Pair, max, median, ms, size, spread, verdict};
+use parties::{Nginx, Peer, Www, fetch, settle, start};
 use support::blob::Blob;
 use support::process::{Process, cpu_seconds, run, until};
 use support::transship::{Options, Transship};
@@ -157,7 +163,7 @@ fn hot(scale: &Scale) {
     let peer = Nginx::peer(&www);
     let ours = start(
         Transship::options().cores(1).under(&["taskset", "-c", "0"]),
-        &origin,
+        &origin.url(),
     );
     for (index, hot) in scale.hot.iter().enumerate() {
         let path = www.add(&Blob::seeded(hot.bytes as u64, hot.bytes));
@@ -255,250 +261,4 @@ fn with_unit(text: &str) -> f64 {
         _ => panic!("unit of {text}"),
     };
     number.parse::<f64>().unwrap() * factor
-}
-
-// ---- the parties ----
-
-/// Files as an origin serves them.
-struct Www {
-    dir: TempDir,
-}
-
-impl Www {
-    fn new() -> Self {
-        let dir = TempDir::new().unwrap();
-        fs::create_dir_all(dir.path().join("v2/test/image/blobs")).unwrap();
-        Self { dir }
-    }
-
-    fn path(&self) -> &Path {
-        self.dir.path()
-    }
-
-    fn add(&self, blob: &Blob) -> String {
-        let path = blob.path();
-        fs::write(self.dir.path().join(&path[1..]), &*blob.bytes).unwrap();
-        path
-    }
-}
-
-/// An nginx of our own.
-struct Nginx {
-    addr: SocketAddr,
-    process: Process,
-    log: PathBuf,
-    _dir: TempDir,
-}
-
-impl Nginx {
-    /// The origin: logs what it sends.
-    fn origin(www: &Www) -> Self {
-        let template = include_str!("peers/nginx-static.conf");
-        Self::start(template, |dir| {
-            let log = format!("{}/access.log bytes", dir.display());
-            vec![
-                ("@LOG@", log),
-                ("@WWW@", www.dir.path().display().to_string()),
-                ("@AFFINITY@", "auto".to_owned()),
-            ]
-        })
-    }
-
-    /// The peer of hot blobs: one worker on core 0, no log.
-    fn peer(www: &Www) -> Self {
-        let template = include_str!("peers/nginx-static.conf");
-        Self::start(template, |_| {
-            vec![
-                ("@LOG@", "off".to_owned()),
-                ("@WWW@", www.dir.path().display().to_string()),
-                ("@AFFINITY@", "01".to_owned()),
-            ]
-        })
-    }
-
-    fn cache(upstream: &Self) -> Self {
-        let template = include_str!("peers/nginx-cache.conf");
-        Self::start(template, |_| vec![("@UPSTREAM@", upstream.url())])
-    }
-
-    fn start(template: &str, values: impl Fn(&Path) -> Vec<(&'static str, String)>) -> Self {
-        let dir = TempDir::new().unwrap();
-        let host = support::registry::free_host();
-        let mut text = template.replace("@HOST@", &host);
-        text = text.replace("@DIR@", &dir.path().display().to_string());
-        for (name, value) in values(dir.path()) {
-            text = text.replace(name, &value);
-        }
-        let config = dir.path().join("nginx.conf");
-        fs::write(&config, text).unwrap();
-        let mut command = Command::new("nginx");
-        command
-            .args(["-g", "daemon off;", "-p"])
-            .arg(dir.path())
-            .arg("-c")
-            .arg(config);
-        let process = Process::start("nginx", &mut command);
-        let addr = host.parse().unwrap();
-        until("nginx listens", || {
-            std::net::TcpStream::connect(addr).is_ok()
-        });
-        Self {
-            addr,
-            process,
-            log: dir.path().join("access.log"),
-            _dir: dir,
-        }
-    }
-
-    fn url(&self) -> String {
-        format!("http://{}", self.addr)
-    }
-
-    /// Body bytes of blobs in its log.
-    fn sent(&self) -> u64 {
-        let log = fs::read_to_string(&self.log).unwrap_or_default();
-        let blobs = log.lines().filter(|line| line.contains("/blobs/"));
-        blobs
-            .map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
-            .sum()
-    }
-}
-
-/// One of the caches that are compared.
-enum Peer {
-    Transship(Box<Transship>),
-    Nginx(Nginx),
-    Registry(DockerRegistry),
-}
-
-impl Peer {
-    fn start(name: &str, origin: &Nginx) -> Self {
-        match name {
-            "transship" => Self::Transship(Box::new(start(Transship::options(), origin))),
-            "nginx" => Self::Nginx(Nginx::cache(origin)),
-            _ => Self::Registry(DockerRegistry::proxy(&origin.url())),
-        }
-    }
-
-    fn pid(&self) -> u32 {
-        match self {
-            Self::Transship(transship) => transship.process.id(),
-            Self::Nginx(nginx) => nginx.process.id(),
-            Self::Registry(registry) => registry.process.id(),
-        }
-    }
-
-    fn addr(&self) -> SocketAddr {
-        match self {
-            Self::Transship(transship) => transship.addr,
-            Self::Nginx(nginx) => nginx.addr,
-            Self::Registry(registry) => registry.host.parse().unwrap(),
-        }
-    }
-
-    /// Waits until the origin has logged what the peer asked of it.
-    fn settle(&self, bytes: usize, origin: &Nginx, sent: u64) {
-        if let Self::Transship(transship) = self {
-            settle(transship, 1);
-        }
-        until("the origin has logged the blob", || {
-            origin.sent() - sent >= bytes as u64
-        });
-    }
-}
-
-fn start(options: Options, origin: &Nginx) -> Transship {
-    options.upstream(origin.url()).start()
-}
-
-/// Waits until this many fills are committed.
-fn settle(transship: &Transship, fills: usize) {
-    let committed = [("outcome", "committed")];
-    transship.until_metric("transship_fills_total", &committed, fills as u64);
-}
-
-fn fetch(addr: SocketAddr, path: &str, bytes: usize) {
-    let reply = support::client::get(addr, path);
-    assert!(reply.whole && reply.body.len() == bytes, "{:?}", reply.head);
-}
-
-// ---- figures ----
-
-/// Figures of the same thing, ours and a peer's, in the order of the runs.
-#[derive(Default)]
-struct Pair {
-    ours: Vec<f64>,
-    theirs: Vec<f64>,
-}
-
-impl Pair {
-    fn push(&mut self, is_ours: bool, figure: f64) {
-        let side = if is_ours {
-            &mut self.ours
-        } else {
-            &mut self.theirs
-        };
-        side.push(figure);
-    }
-
-    fn print(&self, title: &str, peer: &str) {
-        println!("  {title}");
-        println!("    {:16} {}", "transship", spread(&self.ours));
-        println!("    {peer:16} {}", spread(&self.theirs));
-    }
-
-    /// Prints both and the ratio of each run to the peer's run beside it.
-    fn print_ratio(&self, title: &str, peer: &str, wanted: f64) {
-        self.print(title, peer);
-        let runs = self.ours.iter().zip(&self.theirs);
-        let ratios: Vec<f64> = runs.map(|(ours, theirs)| ours / theirs).collect();
-        println!("    {:16} {}", "ratio", spread(&ratios));
-        // 0 is for what is shown and not asked for.
-        if wanted > 0.0 {
-            verdict(
-                &format!("ratio at least {wanted:.1}"),
-                median(&ratios) >= wanted,
-            );
-        }
-    }
-}
-
-fn verdict(what: &str, reached: bool) {
-    println!(
-        "    {} {what}",
-        if reached { "reached:" } else { "MISSED: " }
-    );
-}
-
-/// `min / median / max`.
-fn spread(figures: &[f64]) -> String {
-    let min = figures.iter().copied().fold(f64::INFINITY, f64::min);
-    let mut text = String::new();
-    for figure in [min, median(figures), max(figures)] {
-        let decimals = if figure < 100.0 { 2 } else { 0 };
-        write!(text, "{figure:>12.decimals$}").unwrap();
-    }
-    text
-}
-
-fn median(figures: &[f64]) -> f64 {
-    let mut sorted = figures.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted[sorted.len() / 2]
-}
-
-fn max(figures: &[f64]) -> f64 {
-    figures.iter().copied().fold(0.0, f64::max)
-}
-
-fn ms(since: Instant) -> f64 {
-    since.elapsed().as_secs_f64() * 1000.0
-}
-
-fn size(bytes: usize) -> String {
-    if bytes >= 1 << 20 {
-        format!("{} MiB", bytes >> 20)
-    } else {
-        format!("{} KiB", bytes >> 10)
-    }
 }

@@ -18,6 +18,7 @@
 mod access;
 mod chains;
 mod disk;
+mod distance;
 mod e2e;
 mod fault;
 mod herd;

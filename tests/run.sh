@@ -82,7 +82,7 @@ step "lints"
 cargo clippy --locked --all-targets -- -D warnings
 
 step "benches, once and small"
-cargo test --locked --bench load --bench signed --bench replay --bench million
+cargo test --locked --bench load --bench signed --bench replay --bench million --bench distance
 
 step "fuzz targets: seeds, mutants, random bytes"
 TRANSSHIP_FUZZ_ROUNDS=10000 cargo test --locked --test fuzz

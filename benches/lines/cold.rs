@@ -22,12 +22,12 @@ pub(super) fn cold(scale: &Scale) {
     let mut floor = Vec::new();
     for _ in 0..scale.runs {
         // What the machine can do at most, client included: nginx sends from its cache as we do.
-        let nginx = Peer::start("nginx", &origin);
+        let nginx = Peer::start("nginx", &origin.url());
         pull(nginx.addr(), &paths, scale);
         floor.push(bytes as f64 / 1e3 / pull(nginx.addr(), &paths, scale));
         drop(nginx);
         for name in ["transship", "docker-registry"] {
-            let peer = Peer::start(name, &origin);
+            let peer = Peer::start(name, &origin.url());
             let rate = |times: f64| bytes as f64 / 1e6 / (times / 1000.0);
             let first = pull(peer.addr(), &paths, scale);
             // Once more without the clock: the peer stores in the background.

@@ -16,7 +16,7 @@ pub(super) fn herd(scale: &Scale) {
     let mut herds = ["transship", "nginx", "docker-registry"].map(Herd::of);
     for _ in 0..scale.runs {
         for herd in &mut herds {
-            let peer = Peer::start(herd.name, &origin);
+            let peer = Peer::start(herd.name, &origin.url());
             let sent = origin.sent();
             let (first, all) = stampede(peer.addr(), &path, scale);
             peer.settle(scale.herd_bytes, &origin, sent);

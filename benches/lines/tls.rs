@@ -72,7 +72,7 @@ impl Parties {
             .config(config)
             .cores(1)
             .under(&["taskset", "-c", "0"]);
-        let ours = start(options, &origin);
+        let ours = start(options, &origin.url());
         Self {
             www,
             origin,

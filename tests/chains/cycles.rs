@@ -1,6 +1,5 @@
 //! Caches that name each other as upstream: an error at once, never a wait.
 
-use super::before;
 use crate::support::{Blob, Relay, Transship, until};
 
 /// Caches each of which has the next one as upstream, and the last one the first.
@@ -8,7 +7,7 @@ fn ring(length: usize) -> (Vec<Transship>, Vec<Relay>) {
     let relays: Vec<_> = (0..length).map(|_| Relay::held()).collect();
     let caches = relays
         .iter()
-        .map(|relay| before(&[relay.url()], "").start());
+        .map(|relay| Transship::behind(&[relay.url()], "").start());
     (caches.collect(), relays)
 }
 
@@ -102,7 +101,7 @@ fn two_fills_that_wait_for_each_other_find_out() {
 #[test]
 fn what_is_here_is_served_whatever_way_the_request_came() {
     let origin = crate::support::Origin::start();
-    let cache = before(&[origin.url()], "").start();
+    let cache = Transship::behind(&[origin.url()], "").start();
     let blob = origin.make(3, 1000);
     let far = ["1.1 x"; 9].join(", ");
     let mut client = cache.client();

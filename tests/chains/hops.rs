@@ -1,6 +1,6 @@
 //! Several upstreams of one cache, of which some are away.
 
-use super::{asked, before};
+use super::asked;
 use crate::support::{Blob, Origin, Relay, Transship, assert_same, until};
 
 /// Small blobs that every one of the origins holds.
@@ -44,7 +44,7 @@ fn a_dead_upstream_among_three_costs_one_request_its_patience_and_comes_back() {
     let relay = Relay::to_nowhere();
     let blobs = held_by_all(&[&one, &other, &third], 60);
     let upstreams = [relay.url(), one.url(), other.url()];
-    let transship = before(&upstreams, "    head_timeout: 1s\n").start();
+    let transship = Transship::behind(&upstreams, "    head_timeout: 1s\n").start();
     let name = relay.addr.to_string();
     for blob in &blobs {
         pull(&transship, blob);
@@ -77,7 +77,7 @@ fn failover_asks_the_second_only_while_the_first_is_away() {
     let blobs = held_by_all(&[&near, &far], 30);
     let upstreams = [relay.url(), far.url()];
     let more = "    head_timeout: 1s\n    policy: failover\n";
-    let transship = before(&upstreams, more).start();
+    let transship = Transship::behind(&upstreams, more).start();
     for blob in &blobs[..10] {
         pull(&transship, blob);
     }
@@ -106,7 +106,7 @@ fn the_only_upstream_that_is_away_is_not_waited_for_by_everyone() {
     let relay = Relay::held();
     relay.lead_to(origin.addr);
     let blobs = held_by_all(&[&origin], 3);
-    let transship = before(&[relay.url()], "    head_timeout: 1s\n").start();
+    let transship = Transship::behind(&[relay.url()], "    head_timeout: 1s\n").start();
     pull(&transship, &blobs[0]);
     relay.cut();
     let not_asked = [("outcome", "not_asked")];
@@ -138,7 +138,7 @@ fn the_only_upstream_that_refuses_connections_is_asked_every_time() {
     let nobody = Origin::start();
     nobody.stop();
     relay.lead_to(nobody.addr);
-    let transship = before(&[relay.url()], "").start();
+    let transship = Transship::behind(&[relay.url()], "").start();
     for _ in 0..5 {
         transship.get(&blobs[0].path()).expect_error(502, "UNKNOWN");
     }

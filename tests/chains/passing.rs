@@ -1,6 +1,6 @@
 //! A chain of caches: HEAD, ranges, errors and what each cache says of its part.
 
-use super::{asked, before};
+use super::asked;
 use crate::support::origin::MANIFEST;
 use crate::support::{Blob, Origin, Relay, Transship, assert_same};
 
@@ -10,7 +10,7 @@ fn chain(origin: &Origin, length: usize) -> Vec<Transship> {
     let mut caches: Vec<Transship> = Vec::new();
     for _ in 0..length {
         let next = caches.last().map_or(origin.url(), url);
-        caches.push(before(&[next], "").start());
+        caches.push(Transship::behind(&[next], "").start());
     }
     caches
 }
@@ -40,7 +40,7 @@ fn three_caches_in_a_row_fetch_once_and_each_says_its_part() {
     let hit = caches[2].get(&blob.path());
     assert_eq!(status(&hit), "transship; hit");
     // A cache that is new meets the one in the middle.
-    let late = before(&[url(&caches[1])], "").start();
+    let late = Transship::behind(&[url(&caches[1])], "").start();
     let reply = late.get(&blob.path());
     assert_same(&reply.body, &blob.bytes);
     assert_eq!(status(&reply), format!("transship; hit, {miss}"));
@@ -94,11 +94,11 @@ fn an_origin_that_is_away_does_not_make_the_caches_before_it_look_dead() {
     // Their blobs would be out of reach although they are well.
     let origin = Origin::start();
     let (one, two) = (
-        before(&[origin.url()], "").start(),
-        before(&[origin.url()], "").start(),
+        Transship::behind(&[origin.url()], "").start(),
+        Transship::behind(&[origin.url()], "").start(),
     );
     let upstreams = [url(&one), url(&two)];
-    let front = before(&upstreams, "    policy: rendezvous\n").start();
+    let front = Transship::behind(&upstreams, "    policy: rendezvous\n").start();
     let blobs: Vec<_> = (10..20).map(|seed| origin.make(seed, 1000)).collect();
     for blob in &blobs {
         assert_eq!(front.get(&blob.path()).status(), 200);
@@ -145,9 +145,9 @@ fn the_way_of_a_request_is_told_to_the_origin_and_secrets_are_not() {
 fn one_who_claims_to_have_come_far_spoils_the_fill_for_nobody_else() {
     // Whoever leads a fill says how far it has come; the next cache may refuse that, and means only this one.
     let origin = Origin::start();
-    let store = before(&[origin.url()], "").start();
+    let store = Transship::behind(&[origin.url()], "").start();
     let relay = Relay::held();
-    let front = before(&[relay.url()], "").start();
+    let front = Transship::behind(&[relay.url()], "").start();
     let blob = origin.make(5, 1000);
     let far = ["1.1 x"; 8].join(", ");
     let (mut leader, mut follower) = (front.client(), front.client());

@@ -164,6 +164,12 @@ impl Client {
         got
     }
 
+    /// Waits until a byte of the body is here.
+    #[allow(dead_code, reason = "the benches measure it")]
+    pub fn wait_for_byte(&mut self) {
+        assert!(!self.reader.fill_buf().expect("a byte").is_empty());
+    }
+
     /// Lets the kernel throw away a body that has a length (`MSG_TRUNC`, tcp(7)), so that reading it
     /// costs next to nothing; returns whether it was whole.
     #[allow(dead_code, reason = "the benches measure servers with it, not readers")]

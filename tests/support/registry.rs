@@ -1,12 +1,13 @@
 //! Debian's docker-registry, as an origin or as a pull-through peer.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::Command;
 
 use tempfile::TempDir;
 
+use super::blob::Blob;
 use super::process::Process;
 
 /// A running registry with storage of its own.
@@ -58,13 +59,34 @@ impl DockerRegistry {
     }
 
     /// Its root directory.
-    #[allow(dead_code, reason = "the benches import nothing")]
+    #[allow(dead_code, reason = "the benches look into no storage")]
     pub fn storage(&self) -> PathBuf {
         self.dir.path().join("registry")
     }
 
     pub fn url(&self) -> String {
         format!("http://{}", self.host)
+    }
+
+    #[allow(dead_code, reason = "the benches ask by URL")]
+    pub fn addr(&self) -> SocketAddr {
+        self.host.parse().unwrap()
+    }
+
+    /// Puts a blob into `test/image` where a push would have left it.
+    #[allow(dead_code, reason = "the benches have files of their own")]
+    pub fn hold(&self, blob: &Blob) {
+        let root = self.storage().join("docker/registry/v2");
+        let hex = blob.digest.strip_prefix("sha256:").unwrap();
+        let data = root.join("blobs/sha256").join(&hex[..2]).join(hex);
+        let link = root
+            .join("repositories/test/image/_layers/sha256")
+            .join(hex);
+        for dir in [&data, &link] {
+            fs::create_dir_all(dir).unwrap();
+        }
+        fs::write(data.join("data"), &*blob.bytes).unwrap();
+        fs::write(link.join("link"), &blob.digest).unwrap();
     }
 
     /// How many GETs of blobs its access log tells of, and the bytes that they took.

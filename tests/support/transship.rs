@@ -144,6 +144,18 @@ impl Transship {
         }
     }
 
+    /// One before these upstreams; `more` stands below `transship.upstream`, each line indented by four, and
+    /// may end with other sections of `transship`, indented by two.
+    #[allow(dead_code, reason = "some benches have one upstream")]
+    pub fn behind(upstreams: &[String], more: &str) -> Options {
+        Self::options().config(format!(
+            "version: 0.1\nstorage: {{filesystem: {{rootdirectory: /unused}}}}\nhttp: {{addr: '127.0.0.1:0'}}\n\
+             middleware:\n  registry:\n    - name: downstream\n      options:\n        upstreams: [{}]\n\
+             transship:\n  upstream:\n    connect_timeout: 2s\n{more}",
+            upstreams.join(", ")
+        ))
+    }
+
     /// Starts one with all defaults before the given upstream.
     pub fn before(upstream: impl Into<String>) -> Self {
         Self::options().upstream(upstream).start()

@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex};
 pub use gate::Gate;
 pub use plan::Plan;
 pub use wire::Tls;
+pub(super) use wire::Wire;
 
 use super::blob::Blob;
 use rights::Rights;
@@ -278,6 +279,28 @@ impl Drop for Origin {
 }
 
 impl Seen {
+    /// Reads the next head of a connection; `None` when it has ended.
+    pub(super) fn read(wire: &mut Wire) -> Option<Self> {
+        let line = wire.line()?;
+        let mut words = line.split(' ');
+        let method = words.next()?.to_owned();
+        let target = words.next()?.to_owned();
+        let mut fields = Vec::new();
+        loop {
+            let line = wire.line()?;
+            if line.is_empty() {
+                break;
+            }
+            let (name, value) = line.split_once(':')?;
+            fields.push((name.to_owned(), value.trim().to_owned()));
+        }
+        Some(Self {
+            method,
+            target,
+            fields,
+        })
+    }
+
     pub fn path(&self) -> &str {
         self.target.split('?').next().unwrap()
     }

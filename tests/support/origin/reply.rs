@@ -24,7 +24,7 @@ struct Answer {
 /// Serves one connection until it ends.
 pub(super) fn serve(shared: &Shared, socket: TcpStream, tls: Option<&Tls>) {
     let mut wire = Wire::new(socket, tls);
-    while let Some(request) = read(&mut wire) {
+    while let Some(request) = Seen::read(&mut wire) {
         let hanging = shared.content.lock().unwrap().hanging.clone();
         if let Some(gate) = hanging {
             gate.wait();
@@ -42,27 +42,6 @@ pub(super) fn serve(shared: &Shared, socket: TcpStream, tls: Option<&Tls>) {
     }
     drop(sockets);
     wire.finish();
-}
-
-fn read(wire: &mut Wire) -> Option<Seen> {
-    let line = wire.line()?;
-    let mut words = line.split(' ');
-    let method = words.next()?.to_owned();
-    let target = words.next()?.to_owned();
-    let mut fields = Vec::new();
-    loop {
-        let line = wire.line()?;
-        if line.is_empty() {
-            break;
-        }
-        let (name, value) = line.split_once(':')?;
-        fields.push((name.to_owned(), value.trim().to_owned()));
-    }
-    Some(Seen {
-        method,
-        target,
-        fields,
-    })
 }
 
 fn answer(content: &mut Content, request: &Seen) -> (Answer, Plan) {

@@ -10,7 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
-/// A certificate for the loopback address, signed by an authority of its own.
+/// A certificate for loopback addresses, signed by an authority of its own.
 #[derive(Clone)]
 pub struct Tls {
     /// The authority, in PEM: what `cas` has to name.
@@ -32,7 +32,7 @@ impl Tls {
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         let ca_key = rcgen::KeyPair::generate().unwrap();
         let authority = rcgen::CertifiedIssuer::self_signed(params, ca_key).unwrap();
-        let names = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
+        let names = ["127.0.0.1", "127.0.0.2", "localhost"].map(str::to_owned);
         let leaf_key = rcgen::KeyPair::generate().unwrap();
         let leaf = rcgen::CertificateParams::new(names)
             .unwrap()
@@ -78,23 +78,52 @@ impl Tls {
     }
 }
 
-trait Stream: Read + Write {}
-impl<T: Read + Write> Stream for T {}
+/// What goes over the socket.
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ServerConnection, TcpStream>>),
+}
 
-pub(super) struct Wire {
-    stream: BufReader<Box<dyn Stream>>,
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.read(buffer),
+            Self::Tls(stream) => stream.read(buffer),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.write(bytes),
+            Self::Tls(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Plain(stream) => stream.flush(),
+            Self::Tls(stream) => stream.flush(),
+        }
+    }
+}
+
+/// A connection that was accepted.
+pub(in crate::support) struct Wire {
+    stream: BufReader<Stream>,
     socket: TcpStream,
     resets: bool,
 }
 
 impl Wire {
-    pub(super) fn new(socket: TcpStream, tls: Option<&Tls>) -> Self {
+    pub(in crate::support) fn new(socket: TcpStream, tls: Option<&Tls>) -> Self {
         let kept = socket.try_clone().unwrap();
-        let stream: Box<dyn Stream> = match tls {
-            None => Box::new(socket),
+        let stream = match tls {
+            None => Stream::Plain(socket),
             Some(tls) => {
                 let session = ServerConnection::new(Arc::clone(&tls.config)).unwrap();
-                Box::new(StreamOwned::new(session, socket))
+                Stream::Tls(Box::new(StreamOwned::new(session, socket)))
             }
         };
         Self {
@@ -105,7 +134,7 @@ impl Wire {
     }
 
     /// Returns the next line without its end; `None` when the connection has ended.
-    pub(super) fn line(&mut self) -> Option<String> {
+    pub(in crate::support) fn line(&mut self) -> Option<String> {
         let mut line = Vec::new();
         match self.stream.read_until(b'\n', &mut line) {
             Ok(0) | Err(_) => None,
@@ -116,25 +145,40 @@ impl Wire {
         }
     }
 
-    pub(super) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub(in crate::support) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         let stream = self.stream.get_mut();
         stream.write_all(bytes)?;
         stream.flush()
     }
 
+    /// Sends half of the record that `bytes` make, so that the end of the connection falls into its midst.
+    pub(in crate::support) fn tear(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut record = Vec::new();
+        match self.stream.get_mut() {
+            Stream::Plain(_) => record.extend_from_slice(bytes),
+            Stream::Tls(stream) => {
+                stream.conn.writer().write_all(bytes)?;
+                while stream.conn.wants_write() {
+                    stream.conn.write_tls(&mut record)?;
+                }
+            }
+        }
+        (&self.socket).write_all(&record[..record.len() / 2])
+    }
+
     /// Makes the coming end a reset: it goes out when the last clone of the socket is dropped.
-    pub(super) fn reset(&mut self) {
+    pub(in crate::support) fn reset(&mut self) {
         self.resets = true;
         let socket = socket2::SockRef::from(&self.socket);
         let _ = socket.set_linger(Some(Duration::ZERO));
     }
 
-    pub(super) fn peer(&self) -> io::Result<SocketAddr> {
+    pub(in crate::support) fn peer(&self) -> io::Result<SocketAddr> {
         self.socket.peer_addr()
     }
 
     /// Ends the connection: with FIN, or with RST if [`Self::reset`] was called.
-    pub(super) fn finish(self) {
+    pub(in crate::support) fn finish(self) {
         if !self.resets {
             let _ = self.socket.shutdown(Shutdown::Both);
         }
