@@ -23,6 +23,6 @@ pub mod response;
 pub use body::{Chunked, ChunkedError, Piece, Side};
 pub use multipart::{Boundary, Multipart};
 pub use query::Query;
-pub use range::{Ranges, if_none_match, if_range_matches};
+pub use range::{ContentRange, Ranges, if_none_match, if_range_matches};
 pub use request::{Body, Fields, HeadScan, Method, Request, RequestError, Values, Version, parse};
 pub use response::{Connection, Framing, ResponseHead};

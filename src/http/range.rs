@@ -1,4 +1,5 @@
-//! Ranges and preconditions of a GET: `Range`, `If-Range`, `If-None-Match` (RFC 9110 §13, §14).
+//! Ranges and preconditions of a GET: `Range`, `If-Range`, `If-None-Match`, and what answers tell of
+//! them: `Content-Range`, `ETag` (RFC 9110 §8.8.3, §13, §14).
 
 use std::ops::Range;
 
@@ -168,6 +169,53 @@ fn names(line: &[u8], etag: &[u8]) -> bool {
     }
 }
 
+/// Longest entity tag that is handed back to whoever gave it, in bytes: a digest of 512 bits fits twice.
+const ETAG_BYTES_MAX: usize = 256;
+
+/// Says whether `value` is one strong entity tag and nothing else (RFC 9110 §8.8.3), of printable ASCII
+/// and no more than 256 bytes: what can be sent back in `If-Range` as it came.
+#[must_use]
+pub fn is_strong_etag(value: &[u8]) -> bool {
+    value.len() <= ETAG_BYTES_MAX
+        && value.iter().all(u8::is_ascii_graphic)
+        && matches!(parse_etag(value), Some((tag, b"")) if !tag.weak)
+}
+
+/// What a 206 says that its body is, of content of which the size may be told (RFC 9110 §14.4).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContentRange {
+    /// Half-open offsets, in bytes; never empty, never beyond `total`.
+    pub range: Range<u64>,
+    /// Size of the whole content, in bytes; `None` where the sender does not know it.
+    pub total: Option<u64>,
+}
+
+/// Reads the value of a `Content-Range` field that tells a range: `bytes 0-4/10`, `bytes 0-4/*`.
+///
+/// Strictly: no spaces but the one, digits alone, the range within the size. Anything else is `None`,
+/// also `bytes */10`, which belongs to a 416.
+#[must_use]
+pub fn parse_content_range(value: &[u8]) -> Option<ContentRange> {
+    let (unit, rest) = value.split_at_checked(b"bytes ".len())?;
+    if !unit.eq_ignore_ascii_case(b"bytes ") {
+        return None;
+    }
+    let slash = memchr::memchr(b'/', rest)?;
+    let dash = memchr::memchr(b'-', &rest[..slash])?;
+    let first = decimal(&rest[..dash])?;
+    let last = decimal(&rest[dash + 1..slash])?;
+    let total = match &rest[slash + 1..] {
+        b"*" => None,
+        digits => Some(decimal(digits)?),
+    };
+    let end = last.checked_add(1)?;
+    if first > last || total.is_some_and(|total| end > total) {
+        return None;
+    }
+    let range = first..end;
+    Some(ContentRange { range, total })
+}
+
 struct EntityTag<'a> {
     weak: bool,
     /// With its quotes.
@@ -266,6 +314,65 @@ mod tests {
     }
 
     #[test]
+    fn a_content_range_is_within_its_total_or_not_read() {
+        for (value, expected) in [
+            ("bytes 0-0/1", Some((0..1, Some(1)))),
+            ("Bytes 5-9/10", Some((5..10, Some(10)))),
+            ("bytes 5-9/*", Some((5..10, None))),
+            (
+                "bytes 0-18446744073709551614/18446744073709551615",
+                Some((0..u64::MAX, Some(u64::MAX))),
+            ),
+            ("bytes 0-18446744073709551615/*", None),
+            ("bytes 0-1/18446744073709551616", None),
+            ("bytes 0-10/10", None),
+            ("bytes 6-5/10", None),
+            ("bytes 0-0/0", None),
+            ("bytes */10", None),
+            ("bytes 0-/10", None),
+            ("bytes -4/10", None),
+            ("bytes 0-4", None),
+            ("bytes 0-4/", None),
+            ("bytes 0-4/x", None),
+            ("bytes 0-4/10/", None),
+            ("bytes 0-4-5/10", None),
+            ("bytes 0-4 /10", None),
+            ("bytes  0-4/10", None),
+            ("bytes +0-4/10", None),
+            ("bytes=0-4/10", None),
+            ("items 0-4/10", None),
+            ("bytes", None),
+            ("\u{e9}\u{e9}\u{e9} 0-4/10", None),
+            ("", None),
+        ] {
+            let found = parse_content_range(value.as_bytes());
+            let found = found.map(|found| (found.range, found.total));
+            assert_eq!(found, expected, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_strong_tag_of_sane_bytes_is_sent_back() {
+        let (long, longer) = ("x".repeat(254), "x".repeat(255));
+        for (value, is_strong) in [
+            ("\"a\"", true),
+            ("\"\"", true),
+            (&*format!("\"{long}\""), true),
+            (&*format!("\"{longer}\""), false),
+            ("W/\"a\"", false),
+            ("a", false),
+            ("\"a", false),
+            ("\"a\"b\"", false),
+            ("\"a\", \"b\"", false),
+            ("\"a b\"", false),
+            ("\"\u{e9}\"", false),
+            ("", false),
+        ] {
+            assert_eq!(is_strong_etag(value.as_bytes()), is_strong, "{value:?}");
+        }
+    }
+
+    #[test]
     fn if_range_wants_the_same_strong_tag() {
         for (value, matches) in [
             ("\"sha256:a\"", true),
@@ -329,6 +436,27 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_content_range_that_is_written_is_read(
+            first in any::<u64>(),
+            more in 0_u64..u64::MAX,
+            behind in prop::option::of(any::<u64>()),
+        ) {
+            let text = |number: u128| number.to_string();
+            let last = u128::from(first) + u128::from(more);
+            let total = behind.map(|behind| last + 1 + u128::from(behind));
+            let size = total.map_or("*".to_owned(), text);
+            let value = format!("bytes {first}-{last}/{size}");
+            let fits = total.unwrap_or(last + 1) <= u128::from(u64::MAX);
+            let found = parse_content_range(value.as_bytes());
+            prop_assert_eq!(found.is_some(), fits, "{}", value);
+            if let Some(found) = found {
+                prop_assert_eq!(u128::from(found.range.end), last + 1);
+                prop_assert_eq!(found.range.start, first);
+                prop_assert_eq!(found.total.map(u128::from), total);
+            }
+        }
+
         #[test]
         fn ranges_name_the_bytes_that_a_naive_reader_finds(
             specs in prop::collection::vec((number(), number()), 1..5),
