@@ -51,6 +51,14 @@ pub enum Error {
         /// It failed by not answering in time.
         is_late: bool,
     },
+    /// Nobody was asked, or nobody would answer yet: this next hop asks to be left alone for so long, as do
+    /// all others, or the operator's bound on requests leaves no room for this one in its time.
+    Throttled {
+        /// Who could be asked again first.
+        host: String,
+        /// When that will be, as far as is known.
+        retry_after: Duration,
+    },
     /// No TLS session: a certificate that is not trusted, or not TLS at all.
     Tls {
         /// With whom.
@@ -114,10 +122,11 @@ impl Error {
         )
     }
 
-    /// Says whether this repeats what was said, and logged, when the next hop went down.
+    /// Says whether this repeats what was said, and logged, when the next hop went down or asked to be
+    /// left alone.
     #[must_use]
     pub const fn is_known(&self) -> bool {
-        matches!(self, Self::Away { .. })
+        matches!(self, Self::Away { .. } | Self::Throttled { .. })
     }
 }
 
@@ -137,6 +146,11 @@ impl fmt::Display for Error {
                 f,
                 "{host} is down since {:.1} s and not asked again yet: {why}",
                 since.as_secs_f64()
+            ),
+            Self::Throttled { host, retry_after } => write!(
+                f,
+                "{host} is to be left alone for {:.1} s more",
+                retry_after.as_secs_f64()
             ),
             Self::Tls { host, source } => f.write_str(&trust::explain(host, source)),
             Self::Protocol { host, what } => write!(f, "{host} broke the protocol: {what}"),

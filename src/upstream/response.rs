@@ -11,11 +11,14 @@ use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
+use super::board::Lease;
 use super::connection::Connection;
 use super::error::{Error, Phase};
 use super::head::{Framing, Head};
 use super::idle;
 use super::passed;
+use super::request::Validator;
+use crate::http::range::{self, ContentRange};
 use crate::http::{Chunked, Piece, Side};
 
 /// Longest body that is read and thrown away to keep a connection, in bytes.
@@ -53,6 +56,8 @@ pub struct Response {
     /// Invariant: `taken <= pending.len()`
     taken: usize,
     progress_timeout: Duration,
+    /// `None` once the body is `Ended` or `Broken`, and where no hop is answered for.
+    lease: Option<Lease>,
 }
 
 impl Response {
@@ -83,6 +88,7 @@ impl Response {
             pending,
             taken: 0,
             progress_timeout,
+            lease: None,
         };
         if matches!(this.body, Body::Ended) {
             this.end();
@@ -95,6 +101,13 @@ impl Response {
         hop.clone_into(&mut self.hop);
         self.is_own = is_own;
         self
+    }
+
+    /// Keeps the room at the hop until the body has ended; a body without bytes has.
+    pub(super) fn keep(&mut self, lease: Lease) {
+        if !matches!(self.body, Body::Ended) {
+            self.lease = Some(lease);
+        }
     }
 
     /// Says whether the hop itself answered, and not whoever it redirects to.
@@ -150,6 +163,27 @@ impl Response {
         self.length
     }
 
+    /// Returns which bytes a 206 says that it holds; `None` for any other status, and where what it says
+    /// makes no sense: such a body is of no use.
+    #[must_use]
+    pub fn content_range(&self) -> Option<ContentRange> {
+        let mut values = self.values("content-range");
+        let value = values.next().filter(|_| self.status == 206)?;
+        // Two that differ could be taken for either.
+        values.next().is_none().then_some(())?;
+        range::parse_content_range(value.as_bytes())
+    }
+
+    /// Returns what a later request for a range of the same content can be bound to.
+    #[must_use]
+    pub fn validator(&self) -> Option<Validator> {
+        let etag = self.field("etag")?;
+        range::is_strong_etag(etag.as_bytes()).then(|| Validator {
+            hop: self.hop.clone(),
+            etag: etag.to_owned(),
+        })
+    }
+
     /// Appends the next bytes of the body to `buf`, within its spare capacity (1 KiB if it has none),
     /// and returns how many. 0 means that the body has ended exactly as framed.
     ///
@@ -176,6 +210,9 @@ impl Response {
                 Ok(0) => {}
                 Ok(count) => return (Ok(count), buf),
                 Err(error) => {
+                    if let Some(lease) = self.lease.take() {
+                        lease.broke(&error);
+                    }
                     self.body = Body::Broken;
                     self.connection = None;
                     self.taken = self.pending.len();
@@ -297,6 +334,9 @@ impl Response {
         };
         let (kept, end) = kept;
         buf.truncate(start + kept);
+        if let Some(lease) = &self.lease {
+            lease.count(kept);
+        }
         if let Some(end) = end {
             // Bytes behind the body belong to nothing that was asked for.
             self.is_persistent &= end == count;
@@ -336,6 +376,10 @@ impl Response {
             && is_clean
         {
             idle::keep(connection);
+        }
+        // The connection first: whoever has waited for the room may use it.
+        if let Some(lease) = self.lease.take() {
+            lease.ended();
         }
     }
 }
