@@ -164,6 +164,23 @@ pub const HOP_FAILURES_MAX: u32 = 3;
 pub const QUICK_FAILURE: Duration = Duration::from_secs(1);
 /// Longest wait for another request's probe of the only hop left: one that works has answered by then.
 pub const PROBE_PATIENCE: Duration = Duration::from_secs(2);
+/// First wait after a hop's 429 that does not say how long.
+pub const THROTTLE_WAIT_MIN: Duration = Duration::from_secs(1);
+/// Longest wait after such a 429; each one in a row doubles it.
+pub const THROTTLE_WAIT_MAX: Duration = Duration::from_secs(30);
+/// Longest time that a hop may ask to be left alone (`Retry-After`). Docker Hub's windows are of hours, but
+/// asking once in five minutes is no load, and quotas are raised meanwhile.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(5 * 60);
+/// Longest time by which waits are spread, so that those who wait for the same do not come at once.
+pub const THROTTLE_SPREAD_MAX: Duration = Duration::from_secs(1);
+/// Requests at once to a hop that answers again from which on it is asked as ever: it begins with two, and
+/// each answer allows one more.
+pub const THROTTLE_EASE_MAX: usize = 32;
+/// What somebody is told to wait who found no room below a bound in time.
+pub const NO_ROOM_RETRY_AFTER: Duration = Duration::from_secs(2);
+/// Longest that payments may run ahead of the bound on bytes a second: timers have a resolution of a
+/// millisecond, and a chunk on a fast link takes less.
+pub const BANDWIDTH_SLACK: Duration = Duration::from_millis(20);
 /// Most caches and proxies that a request may have passed. More is a cycle through something that hides it.
 pub const HOPS_MAX: usize = 8;
 /// Longest `Via` that is passed on, in bytes: [`HOPS_MAX`] long host names with comments.

@@ -10,6 +10,7 @@ mod upstream;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 pub use access::{AccessRefusal, CheckOutcome};
 pub use reason::{ConnectionRefusal, DeadlinePassed, RequestRefusal};
@@ -322,6 +323,24 @@ pub struct Sample {
     pub labels: Vec<(&'static str, String)>,
     /// The sum over all cores.
     pub value: u64,
+}
+
+/// How long something took, sorted by upper bounds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Histogram {
+    /// Name after Prometheus conventions, in seconds.
+    pub name: &'static str,
+    /// One sentence for the operator.
+    pub help: &'static str,
+    /// Label name and value.
+    pub label: (&'static str, String),
+    /// Ascending.
+    pub bounds: Vec<Duration>,
+    /// How many lie within each bound and above the one before it, and then above all: one more than
+    /// bounds.
+    pub counts: Vec<u64>,
+    /// All of them together.
+    pub sum: Duration,
 }
 
 /// The numbers of all cores.

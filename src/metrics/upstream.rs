@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::{Kind, Metrics, Sample};
+use super::{Histogram, Kind, Metrics, Sample};
 
 /// What became of a request to a next hop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +51,11 @@ impl HopOutcome {
     }
 }
 
+/// Upper bounds of the buckets of head times, in milliseconds; above them is one more.
+const HEAD_BOUNDS_MS: [u16; 12] = [
+    5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 25_000,
+];
+
 /// One hop's numbers, shared by all cores: what asks a next hop can afford a shared cache line.
 #[derive(Debug)]
 pub struct HopNumbers {
@@ -58,7 +63,12 @@ pub struct HopNumbers {
     is_up: AtomicBool,
     outcomes: [AtomicU64; HopOutcome::ALL.len()],
     head_microseconds: AtomicU64,
-    heads: AtomicU64,
+    /// Each counts what lies above the bound before it.
+    head_buckets: [AtomicU64; HEAD_BOUNDS_MS.len() + 1],
+    is_throttled: AtomicBool,
+    throttled: AtomicU64,
+    broken_bodies: AtomicU64,
+    bytes: AtomicU64,
 }
 
 impl HopNumbers {
@@ -70,7 +80,11 @@ impl HopNumbers {
             is_up: AtomicBool::new(true),
             outcomes: Default::default(),
             head_microseconds: AtomicU64::new(0),
-            heads: AtomicU64::new(0),
+            head_buckets: Default::default(),
+            is_throttled: AtomicBool::new(false),
+            throttled: AtomicU64::new(0),
+            broken_bodies: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
         }
     }
 
@@ -92,9 +106,31 @@ impl HopNumbers {
 
     /// Counts a response head, and the time that it took, connecting included.
     pub fn add_head_time(&self, took: Duration) {
+        let within = |&&bound: &&u16| took > Duration::from_millis(bound.into());
+        let bucket = HEAD_BOUNDS_MS.iter().take_while(within).count();
         let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.head_microseconds.fetch_add(took, Ordering::Relaxed);
-        self.heads.fetch_add(1, Ordering::Relaxed);
+        self.head_buckets[bucket].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts an answer that asks to slow down.
+    pub fn count_throttled(&self) {
+        self.throttled.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes note of whether it is left alone for now.
+    pub fn set_throttled(&self, is_throttled: bool) {
+        self.is_throttled.store(is_throttled, Ordering::Relaxed);
+    }
+
+    /// Counts a body that broke off.
+    pub fn count_broken_body(&self) {
+        self.broken_bodies.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts bytes of bodies.
+    pub fn add_bytes(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 }
 
@@ -129,20 +165,76 @@ impl Metrics {
                 );
             }
             add(
-                "transship_upstream_heads_total",
-                Kind::Counter,
-                "First response heads received from a next hop.",
+                "transship_upstream_throttled",
+                Kind::Gauge,
+                "1 while a next hop that asked to slow down is left alone.",
                 vec![upstream()],
-                hop.heads.load(Ordering::Relaxed),
+                u64::from(hop.is_throttled.load(Ordering::Relaxed)),
             );
-            add(
-                "transship_upstream_head_microseconds_total",
-                Kind::Counter,
-                "Time from the beginning of a request to those heads, summed.",
-                vec![upstream()],
-                hop.head_microseconds.load(Ordering::Relaxed),
-            );
+            let counters: [(_, _, &AtomicU64); 3] = [
+                (
+                    "transship_upstream_throttled_total",
+                    "Answers of a next hop that asked to slow down.",
+                    &hop.throttled,
+                ),
+                (
+                    "transship_upstream_broken_bodies_total",
+                    "Response bodies that broke off.",
+                    &hop.broken_bodies,
+                ),
+                (
+                    "transship_upstream_hop_bytes_total",
+                    "Body bytes received by way of a next hop.",
+                    &hop.bytes,
+                ),
+            ];
+            for (name, help, counter) in counters {
+                let value = counter.load(Ordering::Relaxed);
+                add(name, Kind::Counter, help, vec![upstream()], value);
+            }
         }
         samples
+    }
+    /// Returns how long response heads took.
+    #[must_use]
+    pub fn histograms(&self) -> Vec<Histogram> {
+        let bounds = HEAD_BOUNDS_MS
+            .iter()
+            .map(|&ms| Duration::from_millis(ms.into()));
+        let of_hop = |hop: &std::sync::Arc<HopNumbers>| {
+            let count = |bucket: &AtomicU64| bucket.load(Ordering::Relaxed);
+            let counts = hop.head_buckets.iter().map(count).collect();
+            Histogram {
+                name: "transship_upstream_head_seconds",
+                help: "Time from the beginning of a request to the first response head of a next hop.",
+                label: ("upstream", hop.name.clone()),
+                bounds: bounds.clone().collect(),
+                counts,
+                sum: Duration::from_micros(hop.head_microseconds.load(Ordering::Relaxed)),
+            }
+        };
+        self.hops.iter().map(of_hop).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn a_head_time_is_in_the_bucket_whose_bound_it_does_not_pass() {
+        let hop = Arc::new(HopNumbers::new("a.example"));
+        for (ms, bucket) in [(0, 0), (5, 0), (6, 1), (25_000, 11), (25_001, 12)] {
+            let before = hop.head_buckets[bucket].load(Ordering::Relaxed);
+            hop.add_head_time(Duration::from_millis(ms));
+            let after = hop.head_buckets[bucket].load(Ordering::Relaxed);
+            assert_eq!(after, before + 1, "{ms}");
+        }
+        let metrics = Metrics::new(1).with_hops(std::iter::once(hop));
+        let histogram = &metrics.histograms()[0];
+        assert_eq!(histogram.counts.len(), histogram.bounds.len() + 1);
+        assert_eq!(histogram.sum, Duration::from_millis(50_012));
     }
 }

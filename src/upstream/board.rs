@@ -5,13 +5,16 @@
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::budget::{Gate, NoTurn, Permit};
 use super::error::{Error, Phase};
 use super::health::{Admission, Change, Failing, Health};
 use super::policy::{self, Policy};
+use super::request::Urgency;
+use super::throttle;
 use crate::digest::Digest;
 use crate::limits::PROBE_PATIENCE;
 use crate::metrics::{HopNumbers, HopOutcome};
@@ -26,6 +29,7 @@ pub(super) struct Board {
     turn: AtomicUsize,
     /// A probe has ended.
     probed: Notify,
+    gate: Arc<Gate>,
 }
 
 #[derive(Debug)]
@@ -43,9 +47,11 @@ struct State {
 }
 
 impl Board {
+    /// - `connections_max`: most requests at once to one hop.
     /// - `hops`: each hop's `host[:port]` and URL.
     pub(super) fn new<'h>(
         policy: Policy,
+        connections_max: usize,
         hops: impl ExactSizeIterator<Item = (&'h str, &'h str)>,
     ) -> Self {
         let is_alone = hops.len() == 1;
@@ -61,8 +67,11 @@ impl Board {
                 numbers: Arc::new(HopNumbers::new(name)),
             });
         }
+        // Turns are as good at any hop; an order that somebody chose, or a blob's home, is worth a wait.
+        let is_loyal = policy != Policy::RoundRobin;
         Self {
             policy,
+            gate: Arc::new(Gate::new(known.len(), connections_max, is_loyal)),
             hops: known,
             seeds,
             turn: AtomicUsize::new(0),
@@ -104,6 +113,90 @@ impl Board {
             is_heard: Cell::new(false),
             is_over: false,
         })
+    }
+
+    /// Waits for the right to ask one of `hops`, as far as others and the hops themselves allow it.
+    ///
+    /// # Errors
+    /// Nobody can be asked until `end`; told at once where that is known.
+    pub(super) async fn enter(
+        &self,
+        hops: &[usize],
+        urgency: Urgency,
+        end: Instant,
+    ) -> Result<Permit, NoTurn> {
+        self.gate.enter(hops, urgency, end).await
+    }
+
+    /// Says whether a hop that is up could be asked at once by somebody for whom nobody would wait.
+    pub(super) fn has_spare(&self) -> bool {
+        let now = Instant::now();
+        let is_up = |hop: usize| self.hops[hop].state.lock().health.is_open(now);
+        self.gate.has_spare(is_up)
+    }
+
+    /// Returns the error of a request for which no hop has room, or an ear, in time.
+    pub(super) fn no_turn(&self, no_turn: NoTurn) -> Error {
+        Error::Throttled {
+            host: self.hops[no_turn.hop].numbers.name().to_owned(),
+            retry_after: no_turn.retry_after,
+        }
+    }
+
+    /// Takes note that a hop asks to be left alone, all of whoever would ask it.
+    pub(super) fn throttled(&self, permit: &mut Permit, asked: Option<Duration>) {
+        let numbers = &self.hops[permit.hop()].numbers;
+        numbers.count_throttled();
+        let change = permit.heard(|throttle, began, now, _| {
+            let change = throttle.refused(asked, began, now, spread());
+            // Under the lock, so that the last word is the last one here too.
+            numbers.set_throttled(throttle.is_closed());
+            change
+        });
+        self.log_throttle(permit.hop(), change);
+    }
+
+    /// Takes note that a hop answered a request.
+    pub(super) fn not_throttled(&self, permit: &mut Permit) {
+        let numbers = &self.hops[permit.hop()].numbers;
+        let change = permit.heard(|throttle, began, now, is_probe| {
+            let change = throttle.answered(is_probe, began, now);
+            numbers.set_throttled(throttle.is_closed());
+            change
+        });
+        self.log_throttle(permit.hop(), change);
+    }
+
+    fn log_throttle(&self, hop: usize, change: Option<throttle::Change>) {
+        let upstream = self.hops[hop].numbers.name();
+        match change {
+            Some(throttle::Change::Began { wait }) => {
+                let asked_again_after = format_args!("{:.1}s", wait.as_secs_f64());
+                tracing::warn!(upstream, %asked_again_after, "an upstream asks to slow down");
+            }
+            Some(throttle::Change::Ended { after }) => {
+                let throttled_for = format_args!("{:.1}s", after.as_secs_f64());
+                tracing::info!(upstream, %throttled_for, "an upstream answers as before");
+            }
+            None => {}
+        }
+    }
+
+    /// Takes note that a body of a hop broke off.
+    fn broke(&self, hop: usize, is_own: bool, why: &str) {
+        let hop = &self.hops[hop];
+        hop.numbers.count_broken_body();
+        if !is_own {
+            return;
+        }
+        let mut state = hop.state.lock();
+        let change = state.health.broke(Instant::now(), spread());
+        if change.is_some() {
+            state.why = why.into();
+            state.is_late = false;
+        }
+        drop(state);
+        log(&hop.numbers, change, why);
     }
 
     /// Waits until no hop is being probed, or for as long as one that works would take; says whether
@@ -166,7 +259,7 @@ impl Ticket<'_> {
         let hop = &self.board.hops[self.hop];
         hop.numbers.count(outcome);
         let change = hop.state.lock().health.answered(Instant::now());
-        self.log(change, "");
+        log(&hop.numbers, change, "");
         self.end();
     }
 
@@ -182,27 +275,8 @@ impl Ticket<'_> {
         let (began, is_probe) = (self.began, self.is_probe);
         let change = state.health.failed(failing, began, now, is_probe, spread);
         drop(state);
-        self.log(change, why);
+        log(&hop.numbers, change, why);
         self.end();
-    }
-
-    fn log(&self, change: Option<Change>, why: &str) {
-        let numbers = &self.board.hops[self.hop].numbers;
-        let upstream = numbers.name();
-        match change {
-            Some(Change::WentDown { wait }) => {
-                numbers.set_up(false);
-                let asked_again_after = format_args!("{:.1}s", wait.as_secs_f64());
-                tracing::warn!(upstream, why, %asked_again_after, "an upstream is down");
-            }
-            Some(Change::CameBack { after }) => {
-                numbers.set_up(true);
-                let down_for = format_args!("{:.1}s", after.as_secs_f64());
-                tracing::info!(upstream, %down_for, "an upstream is back");
-            }
-            None if !why.is_empty() => tracing::debug!(upstream, why, "an upstream failed"),
-            None => {}
-        }
     }
 
     fn end(&mut self) {
@@ -222,6 +296,64 @@ impl Drop for Ticket<'_> {
     }
 }
 
+fn log(numbers: &HopNumbers, change: Option<Change>, why: &str) {
+    let upstream = numbers.name();
+    match change {
+        Some(Change::WentDown { wait }) => {
+            numbers.set_up(false);
+            let asked_again_after = format_args!("{:.1}s", wait.as_secs_f64());
+            tracing::warn!(upstream, why, %asked_again_after, "an upstream is down");
+        }
+        Some(Change::CameBack { after }) => {
+            numbers.set_up(true);
+            let down_for = format_args!("{:.1}s", after.as_secs_f64());
+            tracing::info!(upstream, %down_for, "an upstream is back");
+        }
+        None if !why.is_empty() => tracing::debug!(upstream, why, "an upstream failed"),
+        None => {}
+    }
+}
+
+/// What a response keeps of its hop: the room that it takes there, and where its end is told.
+#[derive(Debug)]
+pub(super) struct Lease {
+    board: Arc<Board>,
+    /// Held until the body has ended.
+    permit: Permit,
+    is_own: bool,
+}
+
+impl Lease {
+    /// - `is_own`: whether the hop itself sends the body.
+    pub(super) const fn new(board: Arc<Board>, permit: Permit, is_own: bool) -> Self {
+        Self {
+            board,
+            permit,
+            is_own,
+        }
+    }
+
+    /// Counts bytes of the body.
+    pub(super) fn count(&self, bytes: usize) {
+        let hop = &self.board.hops[self.permit.hop()];
+        hop.numbers.add_bytes(bytes as u64);
+    }
+
+    /// The body has ended exactly.
+    pub(super) fn ended(self) {
+        if self.is_own {
+            let hop = &self.board.hops[self.permit.hop()];
+            hop.state.lock().health.ended();
+        }
+    }
+
+    /// The body broke off.
+    pub(super) fn broke(self, error: &Error) {
+        let hop = self.permit.hop();
+        self.board.broke(hop, self.is_own, &error.to_string());
+    }
+}
+
 /// Sorts a failure of a hop that had not answered before; `None` where it is not the hop's.
 pub(super) fn sort(error: &Error) -> Option<(Failing, HopOutcome)> {
     Some(match error {
@@ -238,7 +370,7 @@ pub(super) fn sort(error: &Error) -> Option<(Failing, HopOutcome)> {
 }
 
 /// Returns a number from 0 to 1. It need not be hard to guess: the clock will do.
-fn spread() -> f64 {
+pub(super) fn spread() -> f64 {
     let now = std::time::SystemTime::now();
     let since = now.duration_since(std::time::UNIX_EPOCH);
     f64::from(since.map_or(0, |since| since.subsec_micros()) % 1000) / 1000.0
@@ -259,7 +391,7 @@ mod tests {
         let tier = Tier::probe(true);
         let cores = Cores::start_unpinned("test-core", &tier, move |_| async move {
             let hops = [("a.example", "http://a.example/")];
-            let board = Arc::new(Board::new(Policy::RoundRobin, hops.into_iter()));
+            let board = Arc::new(Board::new(Policy::RoundRobin, usize::MAX, hops.into_iter()));
             let mut ticket = board.admit(0).unwrap();
             ticket.began -= Duration::from_secs(5);
             ticket.failed(Failing::Gone, HopOutcome::TimedOut, "gone");

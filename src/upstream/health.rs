@@ -68,6 +68,8 @@ struct Down {
 pub(super) struct Health {
     /// Failures in a row that alone do not make it down.
     failures: u32,
+    /// Bodies in a row that broke off. They do not end with a head, which such a hop sends readily.
+    broken: u32,
     /// When it answered last.
     answered: Option<Instant>,
     down: Option<Down>,
@@ -80,6 +82,7 @@ impl Health {
     pub(super) const fn new(is_alone: bool) -> Self {
         Self {
             failures: 0,
+            broken: 0,
             answered: None,
             down: None,
             is_alone,
@@ -161,6 +164,27 @@ impl Health {
             return None;
         }
         self.failures = 0;
+        Some(self.go_down(now, is_quick, spread))
+    }
+
+    /// Takes note that a body broke off. Once it has gone down for that, one more is enough, until a body
+    /// ends as it should.
+    pub(super) fn broke(&mut self, now: Instant, spread: f64) -> Option<Change> {
+        self.broken = (self.broken + 1).min(HOP_FAILURES_MAX);
+        if self.broken < HOP_FAILURES_MAX || self.down.is_some() {
+            return None;
+        }
+        self.broken = HOP_FAILURES_MAX - 1;
+        // Its heads come, so asking it costs nobody a timeout, and half a blob is better than none.
+        Some(self.go_down(now, true, spread))
+    }
+
+    /// Takes note that a body ended exactly.
+    pub(super) const fn ended(&mut self) {
+        self.broken = 0;
+    }
+
+    fn go_down(&mut self, now: Instant, is_quick: bool, spread: f64) -> Change {
         let wait = spread_out(HOP_WAIT_MIN, spread);
         self.down = Some(Down {
             since: now,
@@ -169,7 +193,7 @@ impl Health {
             is_quick,
             is_probed: false,
         });
-        Some(Change::WentDown { wait })
+        Change::WentDown { wait }
     }
 
     /// Gives the probe's place back: its client left before anything could be told.
@@ -228,6 +252,27 @@ mod tests {
         let after = now - at;
         assert_eq!(health.answered(now), Some(Change::CameBack { after }));
         assert_eq!(health.admit(now), Admission::Up);
+    }
+
+    #[test]
+    fn bodies_that_break_off_again_and_again_take_a_hop_down_whatever_its_heads_say() {
+        let (mut health, now) = (Health::new(true), Instant::now());
+        for _ in 1..HOP_FAILURES_MAX {
+            assert_eq!(health.broke(now, EVEN), None);
+            health.answered(now);
+        }
+        health.ended();
+        for _ in 1..HOP_FAILURES_MAX {
+            assert_eq!(health.broke(now, EVEN), None);
+            health.answered(now);
+        }
+        let wait = HOP_WAIT_MIN;
+        assert_eq!(health.broke(now, EVEN), Some(Change::WentDown { wait }));
+        assert_eq!(health.broke(now, EVEN), None, "another of the same time");
+        assert_eq!(health.admit(now), Admission::LastResort);
+        assert_eq!(health.admit(now + HOP_WAIT_MIN), Admission::Probe);
+        assert!(health.answered(now + HOP_WAIT_MIN).is_some());
+        assert!(health.broke(now, EVEN).is_some(), "it has not got better");
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! The client towards the next hops: HTTP/1.1, with or without TLS.
 //!
 //! It gives the next hop's answer, whatever that is; what an answer means is for others to say. It
-//! writes nothing to disk, proves no digest, and retries nothing that has begun to answer.
+//! writes nothing to disk, proves no digest, and retries nothing that has begun to answer. Only a hop's
+//! word that it is to be left alone for a while is no answer: it is waited for.
 //!
 //! ```text
-//!  send ─▶ policy, health ─▶ Authorization at hand? ─▶ exchange ─▶ redirect? ─▶ 401? ─▶ Response
-//!   ▲ next hop, where one        │ idle or new           │           │          │
-//!   ╰ failed or says 5xx ────────┴───────────────────────┴── again ◀─┴── once ◀─╯
+//!  send ─▶ policy, health ─▶ turn ─▶ Authorization at hand? ─▶ exchange ─▶ redirect? ─▶ 401? ─▶ Response
+//!   ▲ next hop, where one     │          │ idle or new           │           │          │
+//!   ├ failed or says 5xx ─────┴──────────┴───────────────────────┴── again ◀─┴── once ◀─╯
+//!   ╰ or asks to slow down, in its time
 //! ```
 //!
 //! Invariants
@@ -42,6 +44,7 @@ mod refusal;
 mod request;
 mod response;
 mod send;
+mod throttle;
 mod token;
 mod trail;
 mod trust;
@@ -49,6 +52,7 @@ mod trust;
 #[cfg(test)]
 mod tests;
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -68,6 +72,7 @@ pub use crate::http::ContentRange;
 
 use authorize::Keyring;
 use board::Board;
+use budget::Bandwidth;
 use connection::Connector;
 use exchange::Exchanger;
 use names::Names;
@@ -82,7 +87,8 @@ use crate::metrics::HopNumbers;
 pub struct Upstream {
     /// Invariant: not empty.
     hops: Vec<Hop>,
-    board: Board,
+    board: Arc<Board>,
+    bandwidth: Bandwidth,
     instance: Instance,
     realms: Vec<String>,
     /// Longest time until a head is here, tokens, redirects and all hops included.
@@ -111,11 +117,15 @@ impl Upstream {
             board: {
                 let hops = options.hops.iter();
                 // Two hops may differ in their path alone.
-                Board::new(
+                Arc::new(Board::new(
                     options.policy,
+                    options
+                        .connections_max
+                        .map_or(usize::MAX, NonZeroUsize::get),
                     hops.map(|hop| (named(&hop.url), hop.url.as_str())),
-                )
+                ))
             },
+            bandwidth: Bandwidth::new(options.bytes_per_second),
             instance: Instance::new().map_err(SetupError::Random)?,
             hops: options.hops,
             realms: options.realms,
@@ -137,13 +147,13 @@ impl Upstream {
     /// Returns one fill's share of the bytes a second that the operator allows.
     #[must_use]
     pub fn share(&self) -> Share {
-        Share::unbounded()
+        self.bandwidth.share()
     }
 
     /// Says whether one more request would have to wait for nobody, and make nobody wait.
     #[must_use]
     pub fn has_spare(&self) -> bool {
-        true
+        self.board.has_spare()
     }
 
     /// Returns what is counted of each hop, in order.

@@ -11,6 +11,7 @@ use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
+use super::board::Lease;
 use super::connection::Connection;
 use super::error::{Error, Phase};
 use super::head::{Framing, Head};
@@ -55,6 +56,8 @@ pub struct Response {
     /// Invariant: `taken <= pending.len()`
     taken: usize,
     progress_timeout: Duration,
+    /// `None` once the body is `Ended` or `Broken`, and where no hop is answered for.
+    lease: Option<Lease>,
 }
 
 impl Response {
@@ -85,6 +88,7 @@ impl Response {
             pending,
             taken: 0,
             progress_timeout,
+            lease: None,
         };
         if matches!(this.body, Body::Ended) {
             this.end();
@@ -97,6 +101,13 @@ impl Response {
         hop.clone_into(&mut self.hop);
         self.is_own = is_own;
         self
+    }
+
+    /// Keeps the room at the hop until the body has ended; a body without bytes has.
+    pub(super) fn keep(&mut self, lease: Lease) {
+        if !matches!(self.body, Body::Ended) {
+            self.lease = Some(lease);
+        }
     }
 
     /// Says whether the hop itself answered, and not whoever it redirects to.
@@ -199,6 +210,9 @@ impl Response {
                 Ok(0) => {}
                 Ok(count) => return (Ok(count), buf),
                 Err(error) => {
+                    if let Some(lease) = self.lease.take() {
+                        lease.broke(&error);
+                    }
                     self.body = Body::Broken;
                     self.connection = None;
                     self.taken = self.pending.len();
@@ -320,6 +334,9 @@ impl Response {
         };
         let (kept, end) = kept;
         buf.truncate(start + kept);
+        if let Some(lease) = &self.lease {
+            lease.count(kept);
+        }
         if let Some(end) = end {
             // Bytes behind the body belong to nothing that was asked for.
             self.is_persistent &= end == count;
@@ -359,6 +376,10 @@ impl Response {
             && is_clean
         {
             idle::keep(connection);
+        }
+        // The connection first: whoever has waited for the room may use it.
+        if let Some(lease) = self.lease.take() {
+            lease.ended();
         }
     }
 }

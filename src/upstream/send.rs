@@ -1,82 +1,232 @@
 //! Sends one request: to the hops in the order of the policy, until one answers.
 
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use url::Url;
 
 use super::authorization::Authorization;
-use super::board::{self, Ticket};
+use super::board::{self, Lease, Ticket};
+use super::budget::{NoTurn, Permit};
 use super::error::{Error, Phase};
 use super::health::Failing;
 use super::place::{authority, shown};
+use super::throttle::{self, Backoff};
 use super::token::Purpose;
 use super::{Authority, Method, Request, Response, Upstream, redirect};
 use crate::limits::REDIRECTS_MAX;
 use crate::metrics::HopOutcome;
 use crate::rt;
 
+/// One request on its way: whom it may still ask, and what it has heard.
+struct Round<'r> {
+    request: &'r Request,
+    /// When the client, or whoever else waits, gives up.
+    end: Instant,
+    /// Hops that have not failed it, in the order of the policy.
+    left: Vec<usize>,
+    /// Hops that are to be left alone by this request, and until when.
+    rests: Vec<(usize, Instant)>,
+    backoff: Backoff,
+    /// What the hop said that failed last.
+    last: Option<Result<Response, Error>>,
+    has_waited: bool,
+}
+
+/// What came of asking one hop.
+enum Heard {
+    /// That is the answer.
+    Answer(Result<Response, Error>),
+    /// Another one may do better.
+    Failed(Result<Response, Error>),
+    /// It, or what it leads to, asks to be left alone by this request.
+    Later(Option<Duration>),
+    /// The hop asks to be left alone by all.
+    Throttled,
+}
+
 impl Upstream {
     /// Asks the hops in the order of the policy until one answers; returns its head.
     ///
     /// A hop that cannot be reached, breaks the protocol or says 5xx is passed over while there is
     /// another; any other status is an answer. Those that are down come last, and only if asking them
-    /// costs nothing. Runs on a core.
+    /// costs nothing. A hop that asks to slow down (429, or 503 with `Retry-After`) is asked again when its
+    /// time is over, if the request's patience lasts so long; its word is never returned. Runs on a core.
     ///
     /// # Errors
-    /// The last hop's; `Away` at once where all are down and asking costs a timeout; `Request` where the
-    /// request itself is at fault.
+    /// The last hop's; `Away` at once where all are down and asking costs a timeout; `Throttled` as soon as
+    /// it is known that nobody may be asked in time; `Request` where the request itself is at fault.
     pub async fn send(&self, request: &Request) -> Result<Response, Error> {
         // Redirects and tokens have deadlines of their own; all of them together, and all hops, have this
         // one, so that a client hears 504 before it gives up itself (containerd: 30 s).
-        let end = Instant::now() + self.answer_timeout;
-        let order = self.board.order(request.digest.as_ref());
-        if let Some(outcome) = self.ask_in_order(request, &order, end).await {
-            return outcome;
+        let patience = request.patience.unwrap_or(self.answer_timeout);
+        let now = Instant::now();
+        let mut round = Round {
+            request,
+            end: now
+                .checked_add(patience)
+                .unwrap_or(now + self.answer_timeout),
+            left: self.board.order(request.digest.as_ref()),
+            rests: Vec::new(),
+            backoff: Backoff::new(),
+            last: None,
+            has_waited: false,
+        };
+        let first = round.left[0];
+        loop {
+            let able = self.able(&mut round);
+            let outcome = if able.is_empty() {
+                self.wait(&mut round, first).await
+            } else {
+                self.ask_next(&mut round, &able).await
+            };
+            if let Some(outcome) = outcome {
+                return outcome;
+            }
         }
-        // Whoever finds out whether a hop is back does so for all who come meanwhile.
-        if self.board.wait_for_probe().await
-            && let Some(outcome) = self.ask_in_order(request, &order, end).await
-        {
-            return outcome;
-        }
-        Err(self.board.away(order[0]))
     }
 
-    /// Asks those that may be asked; `None` where that is nobody.
-    async fn ask_in_order(
-        &self,
-        request: &Request,
-        order: &[usize],
-        end: Instant,
-    ) -> Option<Result<Response, Error>> {
-        let mut last = None;
-        for (step, &index) in order.iter().enumerate() {
-            let left = end.saturating_duration_since(Instant::now());
-            if left.is_zero() && last.is_some() {
-                break;
+    /// Returns the hops that the request may ask now, but for their throttles and bounds.
+    fn able(&self, round: &mut Round<'_>) -> Vec<usize> {
+        let now = Instant::now();
+        round.rests.retain(|(_, until)| *until > now);
+        let is_resting = |hop| round.rests.iter().any(|&(resting, _)| resting == hop);
+        let hops = round.left.iter().copied();
+        hops.filter(|&hop| !is_resting(hop) && self.board.may_be_asked(hop))
+            .collect()
+    }
+
+    /// Waits while nobody may be asked; returns what comes of the request if that is in vain.
+    async fn wait(&self, round: &mut Round<'_>, first: usize) -> Option<Result<Response, Error>> {
+        let soonest = round.rests.iter().min_by_key(|(_, until)| *until);
+        if let Some(&(hop, until)) = soonest {
+            let now = Instant::now();
+            let retry_after = until.saturating_duration_since(now);
+            if until > round.end {
+                return Some(Err(self.board.no_turn(NoTurn { hop, retry_after })));
             }
-            let mut others = order[step + 1..].iter();
-            let is_last = !others.any(|&other| self.board.may_be_asked(other));
-            let Some(ticket) = self.board.admit(index) else {
-                continue;
-            };
-            // The first one nearly always answers; whoever comes after it must still get a chance.
-            let share = if is_last { left } else { left / 2 };
-            let asked = rt::timeout(share, self.ask(index, request, &ticket)).await;
-            let outcome = asked.unwrap_or_else(|_| {
-                Err(Error::TimedOut {
-                    host: authority(&self.hops[index].url).to_owned(),
-                    phase: Phase::Head,
-                })
-            });
-            settle(ticket, &outcome);
-            match &outcome {
-                Ok(response) if response.status() < 500 => return Some(outcome),
-                Err(Error::Request(_)) => return Some(outcome),
-                _ => last = Some(outcome),
+            rt::sleep(retry_after).await;
+            return None;
+        }
+        if let Some(last) = round.last.take() {
+            return Some(last);
+        }
+        // Whoever finds out whether a hop is back does so for all who come meanwhile.
+        if !round.has_waited {
+            round.has_waited = true;
+            if self.board.wait_for_probe().await {
+                return None;
             }
         }
-        last
+        Some(Err(self.board.away(first)))
+    }
+
+    /// Asks the first of those that are `able` which has room and an ear; `None` to go on.
+    async fn ask_next(
+        &self,
+        round: &mut Round<'_>,
+        able: &[usize],
+    ) -> Option<Result<Response, Error>> {
+        let left = |end: Instant| end.saturating_duration_since(Instant::now());
+        if left(round.end).is_zero()
+            && let Some(last) = round.last.take()
+        {
+            return Some(last);
+        }
+        // A hop that only this request leaves alone may be the first that can be asked.
+        let by = round.rests.iter().map(|(_, until)| *until).min();
+        let by = by.map_or(round.end, |by| by.min(round.end));
+        let mut permit = match self.board.enter(able, round.request.urgency, by).await {
+            Ok(permit) => permit,
+            Err(_) if by < round.end => {
+                rt::sleep(left(by)).await;
+                return None;
+            }
+            Err(no_turn) => return Some(Err(self.board.no_turn(no_turn))),
+        };
+        let hop = permit.hop();
+        let ticket = self.board.admit(hop)?;
+        let mut others = round.left.iter().filter(|&&other| other != hop);
+        let is_last = !others.any(|&other| self.board.may_be_asked(other));
+        // The first one nearly always answers; whoever comes after it must still get a chance.
+        let share = if is_last {
+            left(round.end)
+        } else {
+            left(round.end) / 2
+        };
+        let share = share.min(self.answer_timeout);
+        let asked = rt::timeout(share, self.ask(hop, round.request, &ticket)).await;
+        let outcome = asked.unwrap_or_else(|_| {
+            let host = authority(&self.hops[hop].url).to_owned();
+            let phase = Phase::Head;
+            Err(Error::TimedOut { host, phase })
+        });
+        match self.hear(round.request, ticket, &mut permit, outcome).await {
+            Heard::Answer(outcome) => {
+                return Some(outcome.map(|response| self.leased(response, permit)));
+            }
+            Heard::Failed(outcome) => {
+                round.left.retain(|&other| other != hop);
+                let leased = outcome.map(|response| self.leased(response, permit));
+                round.last = Some(leased);
+            }
+            Heard::Later(asked) => {
+                let now = Instant::now();
+                let wait = asked.map_or_else(|| round.backoff.next(now), throttle::bound);
+                let until = now + throttle::spread_out(wait, board::spread());
+                round.rests.push((hop, until));
+            }
+            Heard::Throttled => {}
+        }
+        None
+    }
+
+    fn leased(&self, mut response: Response, permit: Permit) -> Response {
+        let lease = Lease::new(Arc::clone(&self.board), permit, response.is_own());
+        response.keep(lease);
+        response
+    }
+
+    /// Tells the board what came of asking a hop, and says what that means for the request.
+    async fn hear(
+        &self,
+        request: &Request,
+        ticket: Ticket<'_>,
+        permit: &mut Permit,
+        outcome: Result<Response, Error>,
+    ) -> Heard {
+        let slow = match &outcome {
+            Ok(response) => slow(response, request),
+            Err(Error::Throttled { retry_after, .. }) => Some(Slow {
+                is_hops: false,
+                asked: Some(*retry_after),
+            }),
+            Err(_) => None,
+        };
+        let Some(slow) = slow else {
+            let is_told = settle(ticket, &outcome);
+            if is_told {
+                self.board.not_throttled(permit);
+            }
+            return match &outcome {
+                Ok(response) if response.status() < 500 => Heard::Answer(outcome),
+                Err(Error::Request(_)) => Heard::Answer(outcome),
+                _ => Heard::Failed(outcome),
+            };
+        };
+        ticket.answered(HopOutcome::Answered);
+        if slow.is_hops {
+            self.board.throttled(permit, slow.asked);
+        } else {
+            self.board.not_throttled(permit);
+        }
+        if let Ok(response) = outcome {
+            response.discard().await;
+        }
+        match slow.is_hops {
+            true => Heard::Throttled,
+            false => Heard::Later(slow.asked),
+        }
     }
 
     /// Asks one hop, and once more if its challenge can be answered.
@@ -167,25 +317,57 @@ fn refused(url: &Url, why: &'static str) -> Error {
     Error::Redirect { host, why }
 }
 
-/// Tells the board what came of a request.
-fn settle(ticket: Ticket<'_>, outcome: &Result<Response, Error>) {
+/// A wish to be left alone.
+struct Slow {
+    /// Whether it is the hop's, towards all; else it is about this request alone.
+    is_hops: bool,
+    /// For how long, if it says so.
+    asked: Option<Duration>,
+}
+
+/// Says whether a response asks to slow down: 429, or 503 with `Retry-After`.
+///
+/// What concerns this request alone: the word of whoever the hop redirects to, that of a cache about what
+/// is behind it, and a 429 to a client's own login, which has a quota of its own.
+fn slow(response: &Response, request: &Request) -> Option<Slow> {
+    let field = response.field("retry-after");
+    let asked = field.and_then(|value| throttle::retry_after(value, SystemTime::now()));
+    let is_hops = response.is_own() && response.field("cache-status").is_none();
+    match response.status() {
+        429 => Some(Slow {
+            is_hops: is_hops && !matches!(request.authority, Authority::Client(_)),
+            asked,
+        }),
+        503 if field.is_some() => Some(Slow { is_hops, asked }),
+        _ => None,
+    }
+}
+
+/// Tells the board what came of a request; says whether the hop answered something.
+fn settle(ticket: Ticket<'_>, outcome: &Result<Response, Error>) -> bool {
     let error = match outcome {
         Ok(response) if is_ill(response) => {
             let why = format!("it answered {}", response.status());
-            return ticket.failed(Failing::Ill, HopOutcome::Failed, &why);
+            ticket.failed(Failing::Ill, HopOutcome::Failed, &why);
+            return true;
         }
-        Ok(_) => return ticket.answered(HopOutcome::Answered),
+        Ok(_) => {
+            ticket.answered(HopOutcome::Answered);
+            return true;
+        }
         // Nobody was asked.
-        Err(Error::Request(_)) => return,
+        Err(Error::Request(_)) => return false,
         Err(error) => error,
     };
+    let is_heard = ticket.is_heard();
     match board::sort(error) {
-        Some((failing, counted)) if !ticket.is_heard() => {
+        Some((failing, counted)) if !is_heard => {
             ticket.failed(failing, counted, &error.to_string());
         }
         // It was a token service, or whoever the hop redirects to.
         sorted => ticket.answered(sorted.map_or(HopOutcome::Failed, |(_, counted)| counted)),
     }
+    is_heard
 }
 
 /// Says whether the hop itself tells that it fails. A cache that tells of a failure behind it is well, and

@@ -115,7 +115,7 @@ fn an_origin_that_is_away_does_not_make_the_caches_before_it_look_dead() {
         "{}",
         metrics.text
     );
-    assert!(metrics.sum("transship_upstream_heads_total", &[]) >= 20);
+    assert!(metrics.sum("transship_upstream_head_seconds_count", &[]) >= 20);
 }
 
 #[test]

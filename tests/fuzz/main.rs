@@ -49,6 +49,7 @@ target!(chunked_body, body::check, mutants::CHUNKS);
 target!(response_head, response::check, mutants::HTTP);
 target!(upstream_head, upstream::check, mutants::HTTP);
 target!(range, values::check_range, mutants::VALUES);
+target!(content_range, values::check_content_range, mutants::VALUES);
 target!(etag, values::check_etag, mutants::VALUES);
 target!(query, values::check_query, mutants::VALUES);
 target!(route, registry::check_route, mutants::PATHS);

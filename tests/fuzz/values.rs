@@ -34,12 +34,32 @@ pub fn check_range(value: &[u8]) {
     }
 }
 
+pub fn check_content_range(value: &[u8]) {
+    let Some(found) = range::parse_content_range(value) else {
+        return;
+    };
+    let (first, end) = (found.range.start, found.range.end);
+    assert!(first < end && found.total.is_none_or(|total| end <= total));
+    // It has one spelling, but for zeros in front.
+    let total = found
+        .total
+        .map_or("*".to_owned(), |total| total.to_string());
+    let again = format!("bytes {first}-{}/{total}", end - 1);
+    assert!(value.len() >= again.len(), "{}", value.escape_ascii());
+    assert_eq!(range::parse_content_range(again.as_bytes()), Some(found));
+}
+
 pub fn check_etag(value: &[u8]) {
     let etag = b"\"sha256:a\"";
     // What makes a range count must be that very tag, once.
     if if_range_matches(value, etag) {
         let trimmed = value.trim_ascii();
         assert_eq!(trimmed, etag);
+    }
+    // What is sent back as it came is printable, and compares with itself.
+    if range::is_strong_etag(value) {
+        assert!(value.iter().all(u8::is_ascii_graphic));
+        assert!(if_range_matches(value, value) && if_none_match([value], value));
     }
     // What names the tag has to hold it, or be the star.
     if if_none_match([value], etag) {

@@ -1,21 +1,18 @@
-//! What the operator allows of the way to the next hops.
+//! What the operator and the hops allow of the way to them: requests at once, and bytes a second.
+//!
+//! ```text
+//!  a request ─▶ gate ──▶ line     whose turn it is, at a hop with room that is not to be left alone
+//!  a fill ────▶ share ─▶ rate     whose bytes are within the bound, by turns
+//! ```
+//!
+//! `line` and `rate` have neither clock nor tasks; `gate` and `share` wait.
 
-use super::request::Urgency;
+mod gate;
+mod line;
+mod rate;
+mod seat;
+mod share;
 
-/// One fill's share of the bytes a second that the operator allows. Cheap to clone; clones are one share.
-#[derive(Clone, Debug)]
-pub struct Share(());
-
-impl Share {
-    /// Returns a share of what has no bound.
-    pub(super) const fn unbounded() -> Self {
-        Self(())
-    }
-
-    /// Pays for bytes that were received: returns at once where there is no bound, else when these bytes
-    /// and all before them are within it. Shares that wait take turns, those of clients first.
-    #[expect(clippy::unused_async, reason = "a bound makes it wait")]
-    pub async fn pay(&self, bytes: usize, urgency: Urgency) {
-        let _ = (self.0, bytes, urgency);
-    }
-}
+pub(super) use gate::{Gate, NoTurn, Permit};
+pub(super) use share::Bandwidth;
+pub use share::Share;
