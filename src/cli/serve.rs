@@ -84,7 +84,7 @@ fn run(mut settings: Settings) -> io::Result<()> {
     let metrics = metrics.with_hops(upstream.numbers());
     let parts = Parts {
         store: Arc::clone(&store),
-        fills,
+        fills: Arc::clone(&fills),
         upstream,
         access,
         metrics: metrics.clone(),
@@ -98,6 +98,7 @@ fn run(mut settings: Settings) -> io::Result<()> {
     follow_certificates(service)?;
     announce(&settings, listen, admin, &store, &tier, cores);
     running.join()?;
+    fills.leave_all();
     housekeeping.end();
     tracing::info!("drained, ending");
     Ok(())

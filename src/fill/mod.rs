@@ -50,8 +50,8 @@ mod wants;
 
 use std::collections::HashMap;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
@@ -175,6 +175,16 @@ impl Fills {
     #[must_use]
     pub fn is_running(&self, digest: &Digest) -> bool {
         self.running.lock().contains_key(digest)
+    }
+
+    /// Leaves what has come of blobs that are still being filled to the next process. For when the cores have
+    /// ended: whatever runs fails. May block.
+    pub fn leave_all(&self) {
+        let running = std::mem::take(&mut *self.running.lock());
+        let sinks = running.values().filter_map(|fill| fill.sink.get());
+        sinks
+            .filter_map(Weak::upgrade)
+            .for_each(|sink| sink.leave());
     }
 
     /// Returns how many streams a large fill may begin with.

@@ -32,6 +32,8 @@ pub(super) struct Key(u64);
 struct Claim {
     /// What is still to come of it.
     rest: Range<u64>,
+    /// Where the answer ends that its stream receives; 0 until there is one.
+    reach: u64,
     purpose: Purpose,
 }
 
@@ -118,9 +120,39 @@ impl Plan {
     pub(super) fn claim(&mut self, range: Range<u64>, purpose: Purpose) -> Key {
         let key = Key(self.keys);
         self.keys += 1;
-        let rest = range;
-        self.claims.insert(key, Claim { rest, purpose });
+        let claim = Claim {
+            rest: range,
+            reach: 0,
+            purpose,
+        };
+        self.claims.insert(key, claim);
         key
+    }
+
+    /// Takes note of where the answer ends that the stream of a claim receives.
+    pub(super) fn set_reach(&mut self, key: Key, end: u64) {
+        if let Some(claim) = self.claims.get_mut(&key) {
+            claim.reach = end;
+        }
+    }
+
+    /// Lets every stream receive its answer on to what others have or fetch: nobody else is to fetch that.
+    pub(super) fn lengthen(&mut self) {
+        let keys: Vec<_> = self.claims.keys().copied().collect();
+        for key in keys {
+            let rest = self.rest(key);
+            // One that is over may have been let go of.
+            if rest.is_empty() || self.claim_of(rest.end).is_some() {
+                continue;
+            }
+            let end = match self.received.end_from(rest.end) > rest.end {
+                true => rest.end,
+                false => self.end_of_gap(rest.end),
+            };
+            if let Some(claim) = self.claims.get_mut(&key) {
+                claim.rest.end = end.min(claim.reach).max(rest.end);
+            }
+        }
     }
 
     /// Returns what is still to come of a claim: from the next byte to before its end.

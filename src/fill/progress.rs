@@ -2,14 +2,15 @@
 
 use std::cell::Cell;
 use std::ops::Range;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{OnceLock, Weak};
 use std::time::Instant;
 
 use parking_lot::Mutex;
 
 use super::held::Held;
 use super::landed::Landed;
+use super::sink::Sink;
 use super::wants::Wants;
 use super::{Failure, OnRange};
 use crate::digest::Digest;
@@ -78,6 +79,8 @@ pub struct Fill {
     on_range: OnRange,
     /// What the caches behind the next hop say of their part; set with its head.
     cache_status: OnceLock<String>,
+    /// Where its bytes go, once there are any.
+    pub(super) sink: OnceLock<Weak<Sink>>,
     answered: OnceLock<Instant>,
     phase: Mutex<Phase>,
     /// Bytes that may be sent.
@@ -113,6 +116,7 @@ impl Fill {
             authority,
             trail,
             cache_status: OnceLock::new(),
+            sink: OnceLock::new(),
             answered: OnceLock::new(),
             phase: Mutex::new(Phase::Connecting),
             filled: AtomicU64::new(0),

@@ -295,6 +295,7 @@ impl<'f> Schedule<'f> {
             Err(Fault::Ours(failure)) => return Err(failure),
             Err(Fault::RangesIgnored) => {
                 self.pace.borrow_mut().settle_for_one();
+                self.plan.borrow_mut().lengthen();
                 return Ok(());
             }
             Err(Fault::Hop(failure)) => failure,

@@ -77,14 +77,8 @@ struct Work {
 }
 
 impl Drop for Sink {
-    /// Leaves what has come to the next fill of the blob, if it is worth it.
     fn drop(&mut self) {
-        let mut work = self.work.lock();
-        let progress = self.progress(&work);
-        if let (Some(partial), Some(progress)) = (work.partial.take(), progress) {
-            drop(work);
-            self.fills.store.keep(partial, &progress);
-        }
+        self.leave();
     }
 }
 
@@ -230,14 +224,26 @@ impl Sink {
             fill.held.lock().set_disk(partial.file());
             fill.land(0..work.written, size_bytes);
         }
-        Ok(Arc::new(Self {
+        let sink = Arc::new(Self {
             queue: Mutex::default(),
             changed: Notify::default(),
             work: Mutex::new(work),
             fill,
             fills,
             size_bytes,
-        }))
+        });
+        let _ = sink.fill.sink.set(Arc::downgrade(&sink));
+        Ok(sink)
+    }
+
+    /// Leaves what has come to the next fill of the blob, if it is worth it. This one cannot go on then.
+    pub(super) fn leave(&self) {
+        let mut work = self.work.lock();
+        let progress = self.progress(&work);
+        if let (Some(partial), Some(progress)) = (work.partial.take(), progress) {
+            drop(work);
+            self.fills.store.keep(partial, &progress);
+        }
     }
 
     /// Returns how many bytes have been written from the first one on.

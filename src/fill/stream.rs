@@ -85,6 +85,8 @@ impl Schedule<'_> {
             None => self.ask(key).await?,
         };
         let _flowing = self.flow();
+        let reach = read_answer(&response).map_err(Fault::Hop)?.range.end;
+        self.plan.borrow_mut().set_reach(key, reach);
         loop {
             let rest = self.plan.borrow().rest(key);
             if rest.is_empty() {
@@ -131,8 +133,9 @@ impl Schedule<'_> {
     /// Asks for what a claim has to come; returns an answer whose next byte is the claim's first one.
     async fn ask(&self, key: Key) -> Result<Response, Fault> {
         let (mut response, mut answer) = self.ask_once(key).await?;
-        // Of a blob named by its digest all versions are one: the validator may be another replica's.
-        if answer.is_whole && self.validator.take().is_some() {
+        // Of a blob named by its digest all versions are one: the validator was another replica's.
+        let validator = self.validator.take();
+        if answer.is_whole && validator.is_some() && validator != response.validator() {
             self.is_validator_of_use.set(false);
             drop(response);
             (response, answer) = self.ask_once(key).await?;

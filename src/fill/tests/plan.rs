@@ -87,6 +87,36 @@ fn a_stream_in_order_makes_way_and_only_one() {
     assert_eq!((plan.rest(first), plan.rest(second)), (0..40, 40..40));
 }
 
+/// A next hop that ignores ranges has been asked for all of it before, and must not be asked again.
+#[test]
+fn what_was_split_off_goes_back_to_whom_it_was_split_off() {
+    let mut plan = Plan::new(Some(100), 0);
+    let first = plan.claim(0..100, Purpose::Front);
+    plan.set_reach(first, 100);
+    plan.receive(first, 10);
+    plan.shorten(first, 20);
+    let second = plan.claim(30..60, Purpose::Front);
+    plan.lengthen();
+    assert_eq!(
+        plan.rest(first),
+        10..30,
+        "the other one still has its claim"
+    );
+    plan.give_back(second);
+    plan.lengthen();
+    assert_eq!(plan.rest(first), 10..100);
+    plan.shorten(first, 20);
+    let third = plan.claim(40..50, Purpose::Ahead);
+    plan.receive(third, 10);
+    plan.give_back(third);
+    plan.lengthen();
+    assert_eq!(
+        plan.rest(first),
+        10..40,
+        "what has come is not fetched twice"
+    );
+}
+
 #[test]
 fn a_blob_without_a_size_ends_where_its_body_does() {
     let mut plan = Plan::new(None, 0);
