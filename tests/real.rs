@@ -16,6 +16,7 @@
 )]
 
 mod access;
+mod away;
 mod chains;
 mod disk;
 mod distance;

@@ -264,6 +264,27 @@ impl Access {
         Ok(Lease { until: now })
     }
 
+    /// Says whether `visit` may have `item` by what the origin said before, where it has just been asked for
+    /// something else and gave no answer: nobody waits for it twice.
+    pub fn is_permitted_meanwhile(
+        &self,
+        visit: &Visit,
+        item: Item<'_>,
+        counters: &Counters,
+    ) -> bool {
+        let Claim::Asking { who, .. } = visit.claim else {
+            return true;
+        };
+        if self.is_remembered(visit, item) {
+            return true;
+        }
+        let is_graced = self.may_be_graced(who, item);
+        if is_graced {
+            counters.count_check(CheckOutcome::Graced);
+        }
+        is_graced
+    }
+
     /// Says whether `visit` may have `item` without the origin being asked.
     fn is_remembered(&self, visit: &Visit, item: Item<'_>) -> bool {
         let Claim::Asking {

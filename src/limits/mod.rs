@@ -227,3 +227,22 @@ pub const PINS_BYTES_MAX: u64 = 1024 * 1024;
 pub const PINNED_DIGESTS_MAX: usize = 1_000_000;
 /// Tags whose meaning is remembered in case they are pinned later: some megabytes.
 pub const PULLED_TAGS_MAX: usize = 64 * 1024;
+/// Most tags whose meaning is remembered, each as often as clients accept different types: 20 MB.
+pub const TAGS_MAX: usize = 64 * 1024;
+/// Most lists of accepted types under which one tag is remembered: a client chooses them.
+pub const TAG_ACCEPTS_MAX: usize = 8;
+/// Largest file of tags, in bytes: [`TAGS_MAX`] of the longest lines.
+pub const TAGS_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// How much older the file of tags may say that the origin's last word is: a restart costs so much of
+/// `transship.stale.manifests`.
+pub const TAG_WRITTEN_AGE_MAX: Duration = Duration::from_secs(60);
+/// How fast the file of tags is written in the long run: all of it every five seconds while it is small, once
+/// in a minute when it is full.
+pub const TAGS_WRITTEN_BYTES_PER_SECOND: u64 = 256 * 1024;
+/// Shortest time between two pairs of log lines about tags that are served without the origin's word.
+pub const STALE_LOG_EVERY: Duration = Duration::from_secs(60);
+/// How long the origin's word is believed that a blob or manifest is not there: a herd for it costs one
+/// question, and whoever pushes it waits no longer than a client takes to try again.
+pub const ABSENT_TIME: Duration = Duration::from_secs(3);
+/// Most such answers that are remembered at once: each holds a client's credentials.
+pub const ABSENT_MAX: usize = 1024;

@@ -61,13 +61,24 @@ pub enum CacheUse {
     Miss,
     /// This request followed a fill that another one had started.
     Collapsed,
+    /// From the store, though the next hops were asked and gave no answer.
+    Stale,
+    /// From memory: the next hop has just said that it is not there.
+    Negative,
     /// Answered without the store: by the next hop's word, or by the server itself.
     Bypass,
 }
 
 impl CacheUse {
     /// All of them, in the order of their index.
-    pub const ALL: [Self; 4] = [Self::Hit, Self::Miss, Self::Collapsed, Self::Bypass];
+    pub const ALL: [Self; 6] = [
+        Self::Hit,
+        Self::Miss,
+        Self::Collapsed,
+        Self::Stale,
+        Self::Negative,
+        Self::Bypass,
+    ];
 
     /// Returns the value of the `cache` label.
     #[must_use]
@@ -76,6 +87,8 @@ impl CacheUse {
             Self::Hit => "hit",
             Self::Miss => "miss",
             Self::Collapsed => "collapsed",
+            Self::Stale => "stale",
+            Self::Negative => "negative",
             Self::Bypass => "bypass",
         }
     }
@@ -87,6 +100,8 @@ impl CacheUse {
             Self::Hit => "transship; hit",
             Self::Miss => "transship; fwd=uri-miss",
             Self::Collapsed => "transship; fwd=uri-miss; collapsed",
+            Self::Stale => "transship; hit; fwd=stale",
+            Self::Negative => "transship; hit; detail=negative",
             Self::Bypass => "transship; fwd=bypass",
         }
     }

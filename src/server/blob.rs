@@ -4,6 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::absent::{Asked, Turn};
 use super::body::{self, Plan, Source};
 use super::context::Context;
 use super::cycle;
@@ -187,6 +188,10 @@ async fn answer_missing(
     item: Item<'_>,
     visit: &Visit,
 ) -> Next {
+    let absent = &exchange.context.service.absences;
+    if let Some(reply) = absent.answer(&Asked::new(item, visit, None)) {
+        return exchange.reply(terms, reply).await;
+    }
     if terms.is_head {
         answer_head(exchange, terms, item, visit).await
     } else {
@@ -264,6 +269,7 @@ async fn answer_absent(
         match exchange.transport.socket().unless_gone(permitted).await {
             None => return Next::Abort,
             Some(Ok((size_bytes, is_answer_ours))) => {
+                context.service.absences.forget(&digest);
                 let source = Source::Filling {
                     fill: Rc::clone(&fill),
                     size_bytes,
@@ -285,6 +291,8 @@ async fn answer_absent(
             Some(Err(Ending::Failed(Failure::Refused(refusal)))) => {
                 let (code, subject) = (Code::BlobUnknown, digest.to_string());
                 let name = Some(item.repository);
+                let asked = Asked::new(item, visit, None);
+                context.service.absences.note(asked, &refusal);
                 let reply = permit::refusal(&context, visit, name, &refusal, code, &subject);
                 return exchange.reply(terms, reply).await;
             }
@@ -355,15 +363,58 @@ async fn wait_for_head(fill: &Follower, needs_size: bool) -> Result<Option<u64>,
     }
 }
 
-/// Answers HEAD of an absent blob by the next hop's word, without a fill.
+/// What the next hop tells of a blob that is not here.
+#[derive(Clone, Debug)]
+pub(super) struct Told {
+    size_bytes: Option<u64>,
+    /// What caches behind the next hop said of their part.
+    behind: String,
+}
+
+/// Answers HEAD of an absent blob by the next hop's word, without a fill. It is asked once for all who ask it
+/// for the same meanwhile.
 async fn answer_head(
     exchange: &mut Exchange,
     terms: Terms<'_>,
     item: Item<'_>,
     visit: &Visit,
 ) -> Next {
-    let (name, digest) = (item.repository, item.digest);
+    let context = Rc::clone(&exchange.context);
+    let asked = Asked::new(item, visit, None);
     exchange.transport.socket().clear_deadline();
+    let told = match context.service.heads.join(&asked, &visit.trail).await {
+        Turn::Heard(told) => told,
+        Turn::First(asking) => {
+            let told = ask_head(&context, item, visit, asked).await;
+            asking.answer(told.clone());
+            told
+        }
+        Turn::Again => ask_head(&context, item, visit, asked).await,
+    };
+    let told = match told {
+        Ok(told) => told,
+        Err(reply) => return exchange.reply(terms, reply).await,
+    };
+    let mut output = std::mem::take(&mut exchange.output);
+    output.clear();
+    let head = exchange.begin_head(&mut output, Status::OK, terms);
+    let framing = told.size_bytes.map_or(Framing::Empty, Framing::Length);
+    describe(head, &item.digest, CacheUse::Bypass, &told.behind)
+        .field("Content-Type", media_type::BLOB)
+        .finish(framing, terms.connection);
+    let counters = &exchange.context.counters;
+    counters.count_request(CacheUse::Bypass, 200);
+    exchange.send(output, terms.connection).await
+}
+
+/// Asks the next hop for the head of a blob.
+async fn ask_head(
+    context: &Context,
+    item: Item<'_>,
+    visit: &Visit,
+    asked: Asked,
+) -> Result<Told, Reply> {
+    let (name, digest) = (item.repository, item.digest);
     let request = upstream::Request {
         method: upstream::Method::Head,
         digest: Some(digest),
@@ -372,38 +423,34 @@ async fn answer_head(
         authority: visit.authority.clone(),
         ..upstream::Request::get(format!("/v2/{name}/blobs/{digest}"))
     };
-    let response = match exchange.context.service.upstream.send(&request).await {
-        Ok(response) => response,
-        Err(error) => {
-            if !error.is_known() && exchange.context.may_log() {
-                tracing::warn!(%digest, %error, "HEAD of a blob failed upstream");
-            }
-            return exchange
-                .reply(terms, Reply::of_upstream_error(&error))
-                .await;
+    let outcome = context.service.upstream.send(&request).await;
+    let response = outcome.map_err(|error| {
+        if !error.is_known() && context.may_log() {
+            tracing::warn!(%digest, %error, "HEAD of a blob failed upstream");
         }
-    };
-    if response.status() != 200 {
-        let subject = digest.to_string();
-        let (context, refusal) = (&exchange.context, (&response).into());
-        let code = Code::BlobUnknown;
-        let reply = permit::refusal(context, visit, Some(name), &refusal, code, &subject);
-        return exchange.reply(terms, reply).await;
+        Reply::of_upstream_error(&error)
+    })?;
+    let behind = response.cache_status();
+    if response.status() == 200 {
+        return Ok(Told {
+            size_bytes: response.content_length(),
+            behind,
+        });
     }
-    let mut output = std::mem::take(&mut exchange.output);
-    output.clear();
-    let head = exchange.begin_head(&mut output, Status::OK, terms);
-    let framing = response
-        .content_length()
-        .map_or(Framing::Empty, Framing::Length);
-    describe(head, &digest, CacheUse::Bypass, &response.cache_status())
-        .field("Content-Type", media_type::BLOB)
-        .finish(framing, terms.connection);
-    exchange
-        .context
-        .counters
-        .count_request(CacheUse::Bypass, 200);
-    exchange.send(output, terms.connection).await
+    let (subject, refusal) = (digest.to_string(), (&response).into());
+    // Storage that a registry redirects to may sign its addresses for GET alone, and say 404 to anything else.
+    if response.is_own() {
+        context.service.absences.note(asked, &refusal);
+    }
+    let code = Code::BlobUnknown;
+    Err(permit::refusal(
+        context,
+        visit,
+        Some(name),
+        &refusal,
+        code,
+        &subject,
+    ))
 }
 
 /// Sends what the request asks of a blob whose source is known; `None` means that it is stored and cannot

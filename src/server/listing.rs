@@ -51,7 +51,7 @@ pub(super) async fn answer(
     };
     match ask(context, &request, &visit, repository, unknown).await {
         Ok(reply) => reply,
-        // Not every upstream has a catalogue; asking for it is how a cache is tried out.
+        // Not every upstream has a catalogue; asking for it is how a cache is tried out. One that fails may have.
         Err(Refusal::Answered(_)) if route == Route::Catalog => nothing(),
         Err(Refusal::Answered(reply) | Refusal::Failed(reply)) => reply,
     }
@@ -67,7 +67,7 @@ fn nothing() -> Reply {
 enum Refusal {
     /// The next hop answered something else.
     Answered(Reply),
-    /// The next hop did not answer.
+    /// The next hop did not answer, or was not able to.
     Failed(Reply),
 }
 
@@ -104,9 +104,12 @@ async fn ask(
         .await
         .map_err(failed)?;
     if response.status() != 200 {
-        let refusal = (&response).into();
+        let refusal: upstream::Refusal = (&response).into();
         let reply = permit::refusal(context, visit, name, &refusal, unknown, &request.path);
-        return Err(Refusal::Answered(reply));
+        return Err(match refusal.is_undecided() {
+            true => Refusal::Failed(reply),
+            false => Refusal::Answered(reply),
+        });
     }
     let content_type = response.field("content-type").and_then(media_type::essence);
     let content_type = content_type.unwrap_or("application/json").to_owned();

@@ -1,20 +1,21 @@
-//! Manifests: by tag always with the origin's word, by digest from the store once known.
+//! Manifests: by tag with the origin's word as long as it has one, by digest from the store once known.
 
+use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::absent::{Asked, Turn};
 use super::context::Context;
-use super::permit;
+use super::received::{receive, said_digest, stored};
 use super::reply::{Reply, Status};
-use super::tags::TagKey;
+use super::{permit, tags};
 use crate::access::{Item, Kind, Shown, Visit, Wanted};
 use crate::digest::{Algorithm, Digest};
 use crate::http::{Request, if_none_match};
-use crate::limits::MANIFEST_BYTES_MAX;
+use crate::limits::REJOINS_MAX;
 use crate::metrics::CacheUse;
 use crate::registry::{Code, Name, Reference, media_type};
-use crate::rt::blocking;
-use crate::store::Manifest;
+use crate::store::{Manifest, TagKey};
 use crate::upstream::{self, Response};
 
 /// Most bytes of a client's `Accept` that are passed on.
@@ -57,7 +58,9 @@ struct Found {
     digest: Digest,
     manifest: Arc<Manifest>,
     cache: CacheUse,
-    cache_status: &'static str,
+    cache_status: Cow<'static, str>,
+    /// How long ago the origin said so.
+    age: Duration,
     /// What caches behind the next hop said of their part.
     behind: String,
 }
@@ -68,7 +71,8 @@ impl Found {
             digest,
             manifest,
             cache,
-            cache_status: cache.cache_status(),
+            cache_status: cache.cache_status().into(),
+            age: Duration::ZERO,
             behind: String::new(),
         }
     }
@@ -89,10 +93,13 @@ impl Found {
             )
         };
         reply.cache = self.cache;
+        if self.cache == CacheUse::Stale || !self.age.is_zero() {
+            reply = reply.with("Age", self.age.as_secs().to_string());
+        }
         reply
             .with("Docker-Content-Digest", self.digest.to_string())
             .with("ETag", etag)
-            .with("Cache-Status", self.behind + self.cache_status)
+            .with("Cache-Status", self.behind + &self.cache_status)
     }
 }
 
@@ -118,6 +125,14 @@ fn accept(request: &Request<'_>) -> String {
     joined
 }
 
+/// What a tag meant when the next hop was last asked.
+struct Known {
+    digest: Digest,
+    manifest: Arc<Manifest>,
+    /// When it said so.
+    confirmed: Instant,
+}
+
 /// Who asks for a manifest, under which name, and in which types.
 struct Asking<'a> {
     context: &'a Context,
@@ -128,17 +143,44 @@ struct Asking<'a> {
 }
 
 impl Asking<'_> {
+    /// From the store where it is there; else from the next hop, which is asked once for all who ask it for the
+    /// same meanwhile.
     async fn by_digest(&self, digest: Digest) -> Result<Found, Reply> {
-        let context = self.context;
-        if let Some(manifest) = stored(context, digest).await {
-            let item = self.item(digest);
-            permit::permit(context, self.shown, self.visit, item, None).await?;
-            return Ok(Found::new(digest, manifest, CacheUse::Hit));
+        let service = &self.context.service;
+        let accept = Digest::of(Algorithm::Sha256, self.accept.as_bytes());
+        let asked = Asked::new(self.item(digest), self.visit, Some(accept));
+        for _ in 0..REJOINS_MAX {
+            if let Some(manifest) = stored(self.context, digest).await {
+                let (shown, item) = (self.shown, self.item(digest));
+                permit::permit(self.context, shown, self.visit, item, None).await?;
+                return Ok(Found::new(digest, manifest, CacheUse::Hit));
+            }
+            if let Some(reply) = service.absences.answer(&asked) {
+                return Err(reply);
+            }
+            match service.manifests.join(&asked, &self.visit.trail).await {
+                Turn::First(asking) => {
+                    let outcome = self.fetch(digest, asked).await;
+                    asking.answer(outcome.as_ref().map(|_| ()).map_err(Reply::clone));
+                    return outcome;
+                }
+                Turn::Heard(Err(reply)) => return Err(reply),
+                Turn::Heard(Ok(())) | Turn::Again => {}
+            }
         }
+        self.fetch(digest, asked).await
+    }
+
+    /// Asks the next hop for a manifest by its digest.
+    async fn fetch(&self, digest: Digest, question: Asked) -> Result<Found, Reply> {
+        let (context, reference) = (self.context, digest.to_string());
         let asked = Instant::now();
-        let response = self.ask(&digest.to_string(), Some(digest), None).await?;
+        let outcome = self.ask(&reference, Some(digest), None).await;
+        let response = outcome.map_err(|error| self.failed(&reference, &error))?;
         if response.status() != 200 {
-            return Err(self.refused(&response, &digest.to_string()));
+            let absences = &context.service.absences;
+            absences.note(question, &(&response).into());
+            return Err(self.refused(&response, &reference));
         }
         let behind = response.cache_status();
         let received = receive(context, response, digest.algorithm(), Some(digest)).await?;
@@ -146,56 +188,87 @@ impl Asking<'_> {
         Ok(Found::new(digest, received.1, CacheUse::Miss).behind(behind))
     }
 
+    /// By the next hop's word; while it says nothing, by its last one, for as long as the operator allows.
     async fn by_tag(&self, tag: &str) -> Result<Found, Reply> {
-        let context = self.context;
-        let tags = &context.service.tags;
         let key = TagKey {
-            repository: self.name.as_str().to_owned(),
-            tag: tag.to_owned(),
+            repository: self.name.as_str(),
+            tag,
             accept: Digest::of(Algorithm::Sha256, self.accept.as_bytes()),
         };
-        let known = match tags.find(&key) {
-            Some(digest) => stored(context, digest)
-                .await
-                .map(|manifest| (digest, manifest)),
-            None => None,
-        };
-        let if_none_match = known.as_ref().map(|(digest, _)| format!("\"{digest}\""));
+        let known = self.known(key).await;
+        let etag = known.as_ref().map(|known| format!("\"{}\"", known.digest));
         let asked = Instant::now();
-        let response = self.ask(tag, None, if_none_match).await?;
-        let behind = response.cache_status();
-        match (response.status(), known) {
-            (304, Some((digest, manifest))) => {
-                self.confirm(digest, asked);
-                context
-                    .service
-                    .store
-                    .note_tag(&key.repository, tag, &digest);
-                Ok(Found {
-                    cache_status: REVALIDATED,
-                    ..Found::new(digest, manifest, CacheUse::Hit).behind(behind)
-                })
+        let outcome = self.ask(tag, None, etag).await;
+        if tags::is_away(&outcome) {
+            if let Some(found) = self.stale(known.as_ref(), &outcome) {
+                return Ok(found);
             }
+        } else if outcome.is_ok() {
+            self.context.service.outage.tell_answer();
+        }
+        let response = outcome.map_err(|error| self.failed(tag, &error))?;
+        let behind = response.cache_status();
+        let age = tags::age(&response);
+        let (digest, manifest, cache, status) = match (response.status(), known) {
+            (304, Some(known)) => (known.digest, known.manifest, CacheUse::Hit, REVALIDATED),
             (200, _) => {
                 let said = said_digest(&response)?;
                 let algorithm = said.as_ref().map_or(Algorithm::Sha256, Digest::algorithm);
-                let (digest, manifest) = receive(context, response, algorithm, said).await?;
-                self.confirm(digest, asked);
-                context
-                    .service
-                    .store
-                    .note_tag(&key.repository, tag, &digest);
-                tags.remember(key, digest);
-                Ok(Found::new(digest, manifest, CacheUse::Miss).behind(behind))
+                let received = receive(self.context, response, algorithm, said).await?;
+                let miss = CacheUse::Miss;
+                (received.0, received.1, miss, miss.cache_status())
             }
             (status, _) => {
-                // What one user may not see is there for the next one all the same.
-                if !matches!(status, 401 | 403) {
-                    tags.forget(&key);
+                if tags::is_gone(status, self.visit.is_clients()) {
+                    self.context.service.store.forget_tag(key.repository, tag);
                 }
-                Err(self.refused(&response, tag))
+                return Err(self.refused(&response, tag));
             }
+        };
+        self.confirm(digest, asked);
+        let store = &self.context.service.store;
+        store.confirm_tag(key, &digest, age.saturating_add(asked.elapsed()));
+        Ok(Found {
+            cache_status: status.into(),
+            age,
+            ..Found::new(digest, manifest, cache).behind(behind)
+        })
+    }
+
+    /// Returns what a tag meant when the next hop was last asked, if that manifest is here.
+    async fn known(&self, key: TagKey<'_>) -> Option<Known> {
+        let tagged = self.context.service.store.tagged(key)?;
+        let manifest = stored(self.context, tagged.digest).await?;
+        Some(Known {
+            digest: tagged.digest,
+            manifest,
+            confirmed: Instant::now().checked_sub(tagged.age)?,
+        })
+    }
+
+    /// Returns what a tag meant, where the next hops have not answered, the operator allows it and this client
+    /// may have it.
+    fn stale(
+        &self,
+        known: Option<&Known>,
+        outcome: &Result<Response, upstream::Error>,
+    ) -> Option<Found> {
+        let (service, known) = (&self.context.service, known?);
+        let longest = service.options.stale_manifests?;
+        // Asking took its time too.
+        let age = known.confirmed.elapsed();
+        let (item, counters) = (self.item(known.digest), &self.context.counters);
+        let access = &service.access;
+        if age > longest || !access.is_permitted_meanwhile(self.visit, item, counters) {
+            return None;
         }
+        let cache_status = tags::cache_status(outcome);
+        service.outage.tell_stale(&cache_status, longest);
+        Some(Found {
+            cache_status: cache_status.into(),
+            age,
+            ..Found::new(known.digest, Arc::clone(&known.manifest), CacheUse::Stale)
+        })
     }
 
     const fn item(&self, digest: Digest) -> Item<'_> {
@@ -206,8 +279,10 @@ impl Asking<'_> {
         }
     }
 
+    /// Takes note that the next hop gave a manifest to this client, and that it was proved.
     fn confirm(&self, digest: Digest, asked: Instant) {
         permit::confirm(self.context, self.visit, self.item(digest), asked);
+        self.context.service.absences.forget(&digest);
     }
 
     /// Asks the next hop; `digest` is that of `reference` where it is one.
@@ -216,7 +291,7 @@ impl Asking<'_> {
         reference: &str,
         digest: Option<Digest>,
         if_none_match: Option<String>,
-    ) -> Result<Response, Reply> {
+    ) -> Result<Response, upstream::Error> {
         let request = upstream::Request {
             digest,
             trail: self.visit.trail.clone(),
@@ -226,13 +301,14 @@ impl Asking<'_> {
             if_none_match,
             ..upstream::Request::get(format!("/v2/{}/manifests/{reference}", self.name))
         };
-        let asked = self.context.service.upstream.send(&request).await;
-        asked.map_err(|error| {
-            if !error.is_known() && self.context.may_log() {
-                tracing::warn!(repository = %self.name, reference, %error, "a manifest could not be asked for");
-            }
-            Reply::of_upstream_error(&error)
-        })
+        self.context.service.upstream.send(&request).await
+    }
+
+    fn failed(&self, reference: &str, error: &upstream::Error) -> Reply {
+        if !error.is_known() && self.context.may_log() {
+            tracing::warn!(repository = %self.name, reference, %error, "a manifest could not be asked for");
+        }
+        Reply::of_upstream_error(error)
     }
 
     fn refused(&self, response: &Response, reference: &str) -> Reply {
@@ -244,89 +320,4 @@ impl Asking<'_> {
         let code = Code::ManifestUnknown;
         permit::refusal(self.context, self.visit, name, &refusal, code, reference)
     }
-}
-
-/// Returns the digest that the next hop says its manifest has, if it says one.
-///
-/// One that makes no sense is refused; so is a manifest of which nothing at all could tell that it was
-/// cut short: no digest, no length, no chunks.
-fn said_digest(response: &Response) -> Result<Option<Digest>, Reply> {
-    let is_framed =
-        response.content_length().is_some() || response.field("transfer-encoding").is_some();
-    let said = response.field("docker-content-digest").map(str::parse);
-    match said.transpose() {
-        Ok(None) if !is_framed => Err(Reply::error(
-            Code::BadGateway,
-            "the upstream registry sent no length",
-        )),
-        Ok(said) => Ok(said),
-        Err(_) => Err(Reply::error(
-            Code::BadGateway,
-            "the upstream registry sent a malformed digest",
-        )),
-    }
-}
-
-/// Returns a manifest that is here. A disk that fails is logged, and the next hop asked.
-async fn stored(context: &Context, digest: Digest) -> Option<Arc<Manifest>> {
-    let store = &context.service.store;
-    if let Some(manifest) = store.manifest_in_memory(&digest) {
-        return Some(manifest);
-    }
-    let store = Arc::clone(store);
-    match blocking(move || store.manifest(&digest))
-        .await
-        .and_then(std::convert::identity)
-    {
-        Ok(manifest) => manifest,
-        Err(error) => {
-            tracing::error!(%digest, %error, "a stored manifest could not be read");
-            None
-        }
-    }
-}
-
-/// Receives a manifest, proves it, and keeps it.
-async fn receive(
-    context: &Context,
-    response: Response,
-    algorithm: Algorithm,
-    expected: Option<Digest>,
-) -> Result<(Digest, Arc<Manifest>), Reply> {
-    let media_type = response.field("content-type").and_then(media_type::essence);
-    let Some(media_type) = media_type
-        .filter(|essence| is_json(essence))
-        .map(ToOwned::to_owned)
-    else {
-        tracing::warn!("the next hop sent something that is no manifest");
-        return Err(Reply::error(
-            Code::BadGateway,
-            "the upstream registry sent something else",
-        ));
-    };
-    let bytes = response.bytes(MANIFEST_BYTES_MAX).await.map_err(|error| {
-        tracing::warn!(%error, "a manifest could not be received");
-        Reply::of_upstream_error(&error)
-    })?;
-    context.counters.upstream_bytes.add(bytes.len() as u64);
-    let digest = Digest::of(algorithm, &bytes);
-    if expected.is_some_and(|expected| expected != digest) {
-        tracing::warn!(%digest, "the next hop sent another manifest than it said");
-        return Err(Reply::error(
-            Code::BadGateway,
-            "the upstream registry sent something else",
-        ));
-    }
-    let manifest = Arc::new(Manifest { media_type, bytes });
-    let (store, kept) = (Arc::clone(&context.service.store), Arc::clone(&manifest));
-    let outcome = blocking(move || store.keep_manifest(&digest, &kept)).await;
-    if let Err(error) = outcome.and_then(std::convert::identity) {
-        tracing::error!(%digest, %error, "a manifest could not be stored");
-    }
-    Ok((digest, manifest))
-}
-
-/// Every manifest is JSON, signed (schema 1) or not; a login page or an error page is not.
-fn is_json(essence: &str) -> bool {
-    essence.ends_with("json") || essence.ends_with("+prettyjws")
 }

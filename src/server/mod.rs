@@ -10,6 +10,7 @@
 //! lock that another core holds. It knows nothing of rings (`rt`), of how a next hop is reached
 //! (`upstream`), or of where a blob lies (`store`).
 
+mod absent;
 mod accept;
 mod addresses;
 mod blob;
@@ -25,6 +26,7 @@ mod open_blobs;
 mod opening;
 mod options;
 mod permit;
+mod received;
 mod refusal;
 mod reply;
 mod tags;
@@ -44,9 +46,11 @@ use crate::metrics::Metrics;
 use crate::rt::Notify;
 use crate::store::Store;
 use crate::upstream::Upstream;
+use absent::{Absences, Questions};
 use addresses::Addresses;
 use opening::Opening;
-use tags::Tags;
+use reply::Reply;
+use tags::Outage;
 use tls::Certificates;
 
 /// What all cores serve from.
@@ -58,7 +62,10 @@ pub struct Service {
     upstream: Arc<Upstream>,
     access: Arc<Access>,
     metrics: Metrics,
-    tags: Tags,
+    outage: Outage,
+    absences: Absences,
+    manifests: Questions<Result<(), Reply>>,
+    heads: Questions<Result<blob::Told, Reply>>,
     opening: Opening,
     certificates: Option<Certificates>,
     connections: AtomicUsize,
@@ -106,7 +113,10 @@ impl Service {
             upstream: parts.upstream,
             access: parts.access,
             metrics: parts.metrics,
-            tags: Tags::default(),
+            outage: Outage::default(),
+            absences: Absences::default(),
+            manifests: Questions::default(),
+            heads: Questions::default(),
             opening: Opening::new()?,
             certificates,
             connections: AtomicUsize::new(0),

@@ -25,7 +25,7 @@ impl Status {
 }
 
 /// A response with its body in memory.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Reply {
     pub(super) status: Status,
     pub(super) cache: CacheUse,
@@ -231,11 +231,6 @@ impl Reply {
         } else {
             Code::BadGateway
         };
-        let detail = match error {
-            upstream::Error::Away { .. } => "detail=upstream-down",
-            _ if error.is_timeout() => "detail=upstream-late",
-            _ => "detail=upstream-failed",
-        };
         let message = match error {
             // Which one and why is for the log.
             upstream::Error::Away { since, .. } => format!(
@@ -244,7 +239,7 @@ impl Reply {
             ),
             _ => code.record().message.to_owned(),
         };
-        Self::error(code, &message).forwarded("", detail)
+        Self::error(code, &message).forwarded("", detail(error))
     }
 
     /// A request that goes round in a cycle of caches, which shows here.
@@ -268,5 +263,14 @@ impl Reply {
             _ => Framing::Length(self.body.len() as u64),
         };
         head.finish(framing, terms.connection);
+    }
+}
+
+/// Says in a parameter of `Cache-Status` why the next hops gave no answer.
+pub(super) const fn detail(error: &upstream::Error) -> &'static str {
+    match error {
+        upstream::Error::Away { .. } => "detail=upstream-down",
+        _ if error.is_timeout() => "detail=upstream-late",
+        _ => "detail=upstream-failed",
     }
 }

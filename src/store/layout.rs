@@ -61,6 +61,10 @@ impl Layout {
         self.root.join("links")
     }
 
+    pub(super) fn tags(&self) -> PathBuf {
+        self.root.join("tags")
+    }
+
     /// Returns where damaged files are put: see `quarantine`.
     pub(super) fn quarantine(&self) -> PathBuf {
         self.root.join("quarantine")

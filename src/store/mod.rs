@@ -10,6 +10,7 @@
 //! <root>/index                                 what is here, how large and last used when: see `journal`
 //! <root>/checkpoint                            its mtime: what is older is on the medium
 //! <root>/links                                 which repositories have which digests: see `links`
+//! <root>/tags                                  what tags meant, and when the origin said so: see `tags`
 //! <root>/pins                                  what is never evicted: see `pins`
 //! <root>/lease                                 which process keeps house: see `lease`
 //! ```
@@ -24,7 +25,8 @@
 //!
 //! The file system is the truth; the index in memory is a good guess at it that is corrected whenever a file
 //! is opened. Everything here may block and belongs on helper threads, except [`Store::lookup`],
-//! [`Store::touch`], [`Store::is_linked`], [`Store::link`] and [`Store::manifest_in_memory`].
+//! [`Store::touch`], [`Store::is_linked`], [`Store::link`], [`Store::manifest_in_memory`] and what is about
+//! tags.
 //!
 //! Invariants
 //! - A name under `blobs` exists only for a blob whose digest was equal when it was written.
@@ -57,6 +59,7 @@ mod quarantine;
 mod room;
 mod scan;
 pub mod scrub;
+mod tags;
 mod trouble;
 mod upkeep;
 pub mod verify;
@@ -81,6 +84,7 @@ pub use options::{Amount, Durability, Options};
 pub use partial::Partial;
 pub use pins::{Reference, ReferenceError, pin, pins, unpin};
 pub use quarantine::Fate;
+pub use tags::{TagKey, Tagged};
 
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::metrics::{DiskTrouble, Removal, StoreNumbers};
@@ -96,6 +100,7 @@ use manifest::{Loaded, Manifests};
 use pins::Pins;
 use publish::Publish;
 use room::{Reservation, Room, Space};
+use tags::{Moment, Tags};
 use trouble::Trouble;
 
 /// The store of one root directory.
@@ -105,6 +110,7 @@ pub struct Store {
     inventory: Inventory,
     manifests: Manifests,
     links: Links,
+    tags: Tags,
     /// Unfinished files that nobody writes to.
     shelf: Shelf,
     publish: RwLock<Publish>,
@@ -209,6 +215,7 @@ impl Store {
             inventory,
             manifests: Manifests::default(),
             links,
+            tags: Tags::open(layout.tags(), Moment::now()),
             shelf,
             publish: RwLock::new(publish),
             checkpoint,
@@ -514,9 +521,25 @@ impl Store {
         Ok(())
     }
 
-    /// Takes note of what a tag means, should the image be pinned by it.
-    pub fn note_tag(&self, repository: &str, tag: &str, digest: &Digest) {
-        self.pins.note_tag(repository, tag, digest);
+    /// Takes note of what a tag means by the origin's word, which is `age` old. Never waits for the disk: it is
+    /// written at one of the next checkpoints.
+    pub fn confirm_tag(&self, key: TagKey<'_>, digest: &Digest, age: Duration) {
+        self.pins.note_tag(key.repository, key.tag, digest);
+        if let Some(at) = Moment::now().before(age) {
+            self.tags.confirm(key, *digest, at);
+        }
+    }
+
+    /// Returns what a tag meant when the origin was last asked. The manifest need not be here.
+    #[must_use]
+    pub fn tagged(&self, key: TagKey<'_>) -> Option<Tagged> {
+        self.tags.find(key, Moment::now())
+    }
+
+    /// Forgets what a tag meant, whatever was accepted: the origin says that there is none. Written at the next
+    /// checkpoint.
+    pub fn forget_tag(&self, repository: &str, tag: &str) {
+        self.tags.forget(repository, tag);
     }
 
     /// Adds an entry, pinned if it is to be.

@@ -91,7 +91,7 @@ impl Partial {
         if !self.is_marked {
             // Before there is a sidecar, so that nobody takes it for one that was left. Where there are no locks,
             // its age has to tell.
-            drop(flock(&self.file, FlockOperation::NonBlockingLockExclusive));
+            let _ = flock(&self.file, FlockOperation::NonBlockingLockExclusive);
         }
         if let Some(path) = &self.path {
             return Ok(path.clone());
@@ -126,7 +126,7 @@ impl Partial {
         self.path = None;
         self.is_marked = false;
         // Not left to the close: followers may have it open for long.
-        drop(flock(&self.file, FlockOperation::Unlock));
+        let _ = flock(&self.file, FlockOperation::Unlock);
         self.reserved.take()
     }
 

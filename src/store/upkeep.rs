@@ -325,8 +325,12 @@ impl Store {
     pub(super) fn secure(&self, is_end: bool) -> io::Result<()> {
         if !self.is_keeper() {
             self.links.leave_to_others();
-        } else if self.links.flush() {
-            self.checkpoint.note();
+        } else {
+            let linked = self.links.flush();
+            let tagged = self.tags.flush(Instant::now(), is_end);
+            if linked || tagged {
+                self.checkpoint.note();
+            }
         }
         if self.durability == Durability::None && !is_end {
             return Ok(());
@@ -338,6 +342,7 @@ impl Store {
             Err(Failed::Mark(error)) => self.noting("write the checkpoint", Err(error)),
             Err(Failed::Sync(error, suspects)) => {
                 self.links.doubt();
+                self.tags.doubt();
                 let suspects: Vec<_> = suspects.iter().filter_map(|one| self.lookup(one)).collect();
                 for entry in &suspects {
                     if !self.delete(entry, Removal::Damaged) {

@@ -65,6 +65,7 @@ target!(passwords, access::check_passwords, mutants::TOKENS);
 target!(authorization, access::check_authorization, mutants::TOKENS);
 target!(links, store::check_links, mutants::TOKENS);
 target!(index, store::check_index, mutants::TOKENS);
+target!(tags, store::check_tags, mutants::TOKENS);
 target!(kept, store::check_kept, mutants::TOKENS);
 target!(pins, store::check_pins, mutants::PATHS);
 target!(config_environment, config::check_environment, mutants::YAML);

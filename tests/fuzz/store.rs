@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tempfile::TempDir;
 use transship::digest::Digest;
-use transship::store::{House, Opened, Options, Reference, Store, pins};
+use transship::store::{House, Opened, Options, Reference, Store, TagKey, pins};
 
 const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
@@ -47,6 +47,22 @@ pub fn check_links(bytes: &[u8]) {
     store.link("a/b", &digest);
     assert!(store.is_linked("a/b", &digest));
     assert!(!store.is_linked("a", &digest));
+}
+
+/// A file of tags that is damaged in any way tells of no tag that it does not name, and stops nobody.
+pub fn check_tags(bytes: &[u8]) {
+    let (store, _house) = open(&root_with("tags", bytes));
+    let digest: Digest = DIGEST.parse().unwrap();
+    let key = TagKey {
+        repository: "fuzz/fuzz",
+        tag: "fuzz",
+        accept: digest,
+    };
+    assert_eq!(store.tagged(key), None);
+    store.confirm_tag(key, &digest, Duration::ZERO);
+    assert_eq!(store.tagged(key).map(|tagged| tagged.digest), Some(digest));
+    store.forget_tag(key.repository, key.tag);
+    assert_eq!(store.tagged(key), None);
 }
 
 /// Whatever an index says, nothing is served that is not there, and the next start knows better.

@@ -123,7 +123,7 @@ impl Store {
             let found = self.examine(name, wall)?;
             if let Found::Free(one) | Found::Abandoned(one) = &found {
                 // Whoever takes it locks it again; not left to the close, which a forked child could delay.
-                drop(rustix::fs::flock(&one.file, FlockOperation::Unlock));
+                let _ = rustix::fs::flock(&one.file, FlockOperation::Unlock);
             }
             found
         };
