@@ -202,7 +202,7 @@ impl FaultProxy {
         self.asked(blob).iter().map(|asked| asked.sent).sum()
     }
 
-    /// Answers that run now for this blob.
+    /// Answers that run now for this blob. One that waits at a gate does, whoever has left it.
     pub fn running(&self, blob: &Blob) -> usize {
         let asked = self.asked(blob);
         asked.iter().filter(|asked| asked.is_running).count()
