@@ -10,8 +10,9 @@ use crate::support::process::run;
 use crate::support::pull::{Podman, skopeo};
 use crate::support::{Blob, DockerRegistry, FaultProxy, Gate, Harm, On, Tls, Transship, until};
 
-/// What each cache keeps back of what it has, until the digest is equal; and a chunk that waits for more.
-const UNSEEN: u64 = (64 + 256) * 1024;
+/// What each cache may not show of what it has while the one behind it stands still: a chunk that waits for
+/// more.
+const UNSEEN: u64 = 256 * 1024;
 
 /// A registry behind TLS, and caches each of which knows the one before it. The last is nearest to clients.
 struct Chain {

@@ -142,8 +142,8 @@ fn a_body_that_comes_at_a_crawl_is_streamed_and_not_given_up() {
     let harm = Harm::none().slow_from(PIECE, 1000);
     stage.hop().harm(&On::blob(&blob), 1, &harm);
     let mut pull = stage.ask(&blob);
-    // One byte more than had come at full speed: so it passes on what trickles.
-    pull.read(MIB - 64 * 1024 + 1000);
+    // More than had come at full speed: so it passes on what trickles.
+    pull.read(MIB + 500);
     stage.hop().hurry();
     pull.rest();
     stage.expect_kept(&blob);
