@@ -99,18 +99,22 @@ fn main() {
     if !measures {
         println!("smoke run: the sizes are tiny and the figures mean nothing");
     }
-    let lines: [(&str, fn(&Scale)); 4] = [
-        ("streams", streams::streams),
-        ("end", end::end),
-        ("chain", chain::chain),
-        ("ranges", ranges::ranges),
-    ];
-    let is_chosen = |name: &str| arguments.iter().any(|argument| argument == name);
-    let all = !lines.iter().any(|(name, _)| is_chosen(name));
-    for (name, line) in lines {
-        if all || is_chosen(name) {
-            line(&scale);
-        }
+    let lines = ["streams", "end", "chain", "ranges"].into_iter();
+    let chosen: Vec<&str> = lines
+        .filter(|name| arguments.iter().any(|a| a == name))
+        .collect();
+    let wants = |name| chosen.is_empty() || chosen.contains(&name);
+    if wants("streams") {
+        streams::streams(&scale);
+    }
+    if wants("end") {
+        end::end(&scale);
+    }
+    if wants("chain") {
+        chain::chain(&scale);
+    }
+    if wants("ranges") {
+        ranges::ranges(&scale);
     }
 }
 
@@ -118,6 +122,7 @@ fn main() {
 struct Far {
     hop: FaultProxy,
     blob: Blob,
+    bytes: usize,
     _origin: Nginx,
     _www: Www,
 }
@@ -133,6 +138,7 @@ impl Far {
         Self {
             hop: FaultProxy::before(origin.addr),
             blob,
+            bytes,
             _origin: origin,
             _www: www,
         }

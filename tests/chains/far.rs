@@ -10,8 +10,9 @@ use crate::support::process::run;
 use crate::support::pull::{Podman, skopeo};
 use crate::support::{Blob, DockerRegistry, FaultProxy, Gate, Harm, On, Tls, Transship, until};
 
-/// What each cache keeps back of what it has, until the digest is equal.
-const WITHHELD: u64 = 64 * 1024;
+/// What each cache may not show of what it has while the one behind it stands still: a chunk that waits for
+/// more.
+const UNSEEN: u64 = 256 * 1024;
 
 /// A registry behind TLS, and caches each of which knows the one before it. The last is nearest to clients.
 struct Chain {
@@ -185,13 +186,13 @@ fn the_last_client_of_three_caches_reads_while_the_first_fill_stands_still() {
     let blob = Blob::seeded(1, 4 << 20);
     registry.hold(&blob);
     let gate = Gate::new();
-    let came = 1 << 20;
+    let came = 2 << 20;
     hop.harm(&On::blob(&blob), 1, &Harm::none().wait_at(came, &gate));
     let mut client = caches[2].client();
     client.ask("GET", &blob.path(), &[]);
     let head = client.head();
     assert_eq!((head.status, head.length()), (200, Some(blob.len() as u64)));
-    let mut got = client.exactly(usize::try_from(came - 3 * WITHHELD).unwrap());
+    let mut got = client.exactly(usize::try_from(came - 3 * UNSEEN).unwrap());
     gate.reached();
     assert_eq!(hop.sent(&blob), came, "the gate was shut all the time");
     gate.open();

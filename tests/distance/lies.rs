@@ -3,7 +3,7 @@
 //! Each lie is told once, in mid-blob, and honest answers follow: the pull must come whole. A lie that nothing
 //! but the digest shows ends the response short; nothing of it is stored.
 
-use super::{MIB, Stage, WITHHELD};
+use super::{MIB, Stage, UNSEEN};
 use crate::support::{Blob, Gate, Harm, On};
 
 const SIZE: usize = 4 * MIB;
@@ -130,7 +130,7 @@ fn a_head_that_is_late_in_mid_fill_holds_nobody_who_has_something_to_read() {
     gate.reached();
     let mut follower = stage.ask(&blob);
     for pull in [&mut leader, &mut follower] {
-        pull.read(SIZE / 2 - WITHHELD);
+        pull.read(SIZE / 2 - UNSEEN);
     }
     gate.open();
     for pull in [&mut leader, &mut follower] {

@@ -36,8 +36,8 @@ const MIB: usize = 1 << 20;
 /// What may be received and lost at each break: the chunks that were not written yet.
 const LOST_BYTES_MAX: u64 = 1 << 20;
 
-/// What is withheld at the end of what has come, until the digest is equal.
-const WITHHELD: usize = 64 * 1024;
+/// What of that which has come may not be shown while the hop stands still: a chunk that waits for more.
+const UNSEEN: usize = 256 * 1024;
 
 /// Little patience with a body that stands still.
 const IMPATIENT: &str = "    progress_timeout: 300ms\n";

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use super::{LOST_BYTES_MAX, MIB, Pull, Stage, WITHHELD};
+use super::{LOST_BYTES_MAX, MIB, Pull, Stage, UNSEEN};
 use crate::support::shelf::place;
 use crate::support::{Client, Gate, Harm, On, assert_same, until};
 
@@ -17,7 +17,7 @@ fn a_range_inside_of_what_has_come_is_answered_while_the_fill_stands_still() {
     stage.hop().harm(&On::blob(&blob).whole(), 1, &harm);
     let mut whole = stage.ask(&blob);
     gate.reached();
-    let end = 2 * MIB - WITHHELD;
+    let end = 2 * MIB - UNSEEN;
     for (at, end) in [(0, 1), (MIB, MIB + 1000), (end - 1000, end)] {
         let range = format!("bytes={at}-{}", end - 1);
         Pull::of_range(&stage.cache, &blob, &range, at, end).rest();

@@ -107,7 +107,8 @@ fn a_partial_that_was_spoilt_while_nobody_ran_poisons_nothing() {
     stopped.process.exit();
     drop(client);
     let files = shelf::files(&stopped.storage, ".");
-    let (path, _) = files.iter().max_by_key(|(_, size)| *size).unwrap();
+    let (path, size) = files.iter().max_by_key(|(_, size)| *size).unwrap();
+    assert!(*size > FAR / 2, "no partial was kept");
     let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
     std::os::unix::fs::FileExt::write_all_at(&file, b"spoilt", 12_345_678).unwrap();
     assert!(

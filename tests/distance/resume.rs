@@ -1,6 +1,6 @@
 //! A fill that breaks in mid-blob goes on where it was, under the same responses.
 
-use super::{IMPATIENT, LOST_BYTES_MAX, MIB, Pull, Stage, WITHHELD};
+use super::{IMPATIENT, LOST_BYTES_MAX, MIB, Pull, Stage, UNSEEN};
 use crate::support::{FaultProxy, Gate, Harm, On, Tls, Transship, assert_same, until};
 
 const SIZE: usize = 8 * MIB;
@@ -24,7 +24,7 @@ fn a_fill_that_is_cut_five_times_is_one_whole_response_to_each_of_its_followers(
             let mut pull = stage.ask(&blob);
             // What has come by now is there for whoever joins now.
             gate.reached();
-            pull.read((turn + 1) * MIB - WITHHELD);
+            pull.read((turn + 1) * MIB - UNSEEN);
             pulls.push(pull);
         }
         gate.reached();
@@ -108,7 +108,7 @@ fn what_breaks_at_one_upstream_goes_on_at_the_other() {
     near.harm(&On::blob(&blob), 1, &Harm::none().wait_at(5 * PIECE, &gate));
     let mut pull = stage.ask(&blob);
     gate.reached();
-    pull.read(5 * MIB - WITHHELD);
+    pull.read(5 * MIB - UNSEEN);
     near.die();
     pull.rest();
     stage.expect_kept(&blob);
@@ -142,8 +142,8 @@ fn a_body_that_comes_at_a_crawl_is_streamed_and_not_given_up() {
     let harm = Harm::none().slow_from(PIECE, 1000);
     stage.hop().harm(&On::blob(&blob), 1, &harm);
     let mut pull = stage.ask(&blob);
-    // One byte more than had come at full speed: so it passes on what trickles.
-    pull.read(MIB - WITHHELD + 1000);
+    // More than had come at full speed: so it passes on what trickles.
+    pull.read(MIB + 500);
     stage.hop().hurry();
     pull.rest();
     stage.expect_kept(&blob);
@@ -163,7 +163,7 @@ fn an_upstream_that_dies_for_good_ends_every_response_short_and_the_next_pull_is
     let mut pulls: Vec<Pull<'_>> = (0..3).map(|_| stage.ask(&blob)).collect();
     gate.reached();
     for pull in &mut pulls {
-        pull.read(came - WITHHELD);
+        pull.read(came - UNSEEN);
     }
     stage.hop().die();
     for pull in &mut pulls {

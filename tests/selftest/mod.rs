@@ -1,6 +1,7 @@
 //! The scripted origin against the scripted client: a fault that is not made proves nothing.
 
 mod disks;
+mod proxy;
 
 use crate::support::origin::Tls;
 use crate::support::{Blob, Client, Gate, Origin, Plan, assert_same};

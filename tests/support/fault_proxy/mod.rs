@@ -202,7 +202,7 @@ impl FaultProxy {
         self.asked(blob).iter().map(|asked| asked.sent).sum()
     }
 
-    /// Answers that run now for this blob.
+    /// Answers that run now for this blob. One that waits at a gate does, whoever has left it.
     pub fn running(&self, blob: &Blob) -> usize {
         let asked = self.asked(blob);
         asked.iter().filter(|asked| asked.is_running).count()
@@ -212,14 +212,14 @@ impl FaultProxy {
     pub fn peak(&self) -> usize {
         self.shared.peak.load(Ordering::SeqCst)
     }
-
-    pub fn connections(&self) -> usize {
-        self.shared.connections.load(Ordering::SeqCst)
-    }
 }
 
 impl Drop for FaultProxy {
     fn drop(&mut self) {
+        // A test that gave up at a gate has left its lock behind; the process ends anyway.
+        if std::thread::panicking() {
+            return;
+        }
         *self.shared.door.lock().unwrap() = Door::Gone;
         for gate in self.shared.gates.lock().unwrap().iter() {
             gate.open();

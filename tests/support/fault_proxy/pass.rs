@@ -114,8 +114,9 @@ impl Body<'_> {
             }
             let bytes = self.take(until - self.at)?;
             self.pace.wait(bytes.len(), rate);
-            wire.send(&bytes)?;
+            // Counted first: whoever has the bytes may look at once.
             self.shared.sent(self.number, bytes.len());
+            wire.send(&bytes)?;
             self.at = until;
         }
     }
