@@ -7,12 +7,13 @@ use crate::limits::{RESUME_WAIT_MAX, RESUME_WAIT_MIN, RESUMES_MAX};
 /// Bytes that make up for every failure before them.
 const PROGRESS_BYTES: u64 = 1024 * 1024;
 /// A refusal in mid-blob, or an answer that makes no sense, is seldom taken back: it counts as so many failures.
-const REFUSAL_WEIGHT: u32 = 2;
+const REFUSAL_WEIGHT: u32 = RESUMES_MAX;
 
 /// Failures in a row.
 #[derive(Debug, Default)]
 pub(super) struct Retries {
     failures: u32,
+    tries: u32,
     received_at_last: u64,
 }
 
@@ -30,7 +31,7 @@ impl Retries {
         spread: f64,
     ) -> Option<Duration> {
         if received - self.received_at_last >= PROGRESS_BYTES {
-            self.failures = 0;
+            (self.failures, self.tries) = (0, 0);
         }
         self.received_at_last = received;
         self.failures += if is_refusal { REFUSAL_WEIGHT } else { 1 };
@@ -38,7 +39,8 @@ impl Retries {
             true => 2 * RESUMES_MAX,
             false => RESUMES_MAX,
         };
-        let doubled = RESUME_WAIT_MIN * (1 << (self.failures - 1).min(10));
+        let doubled = RESUME_WAIT_MIN * (1 << self.tries.min(10));
+        self.tries += 1;
         let wait = doubled.min(RESUME_WAIT_MAX).mul_f64(0.5 + spread / 2.0);
         (self.failures <= most).then_some(wait)
     }
@@ -82,6 +84,9 @@ mod tests {
     fn a_refusal_is_not_asked_for_long() {
         let mut retries = Retries::default();
         let refused = |_: &u32| retries.next(0, true, 1.0).is_some();
+        assert_eq!((0..100).take_while(refused).count(), 1);
+        let mut retries = Retries::default();
+        let refused = |_: &u32| retries.next(PROGRESS_BYTES, true, 1.0).is_some();
         assert_eq!((0..100).take_while(refused).count(), 2);
     }
 }

@@ -77,7 +77,7 @@ pub const STREAMS_BYTES_MIN: u64 = 32 * 1024 * 1024;
 /// up to speed.
 pub const STREAM_WINDOW: Duration = Duration::from_millis(500);
 /// A fill that ends sooner than this anyway does not try more streams.
-pub const STREAMS_WORTH: Duration = Duration::from_secs(2);
+pub const STREAMS_WORTH: Duration = Duration::from_secs(3);
 /// Most bytes asked for at once for a client that waits for a part of an absent blob: it may leave.
 pub const AHEAD_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Least bytes asked for at once for such a client: lazy pullers come back for the next ones.

@@ -113,7 +113,7 @@ fn an_origin_that_breaks_off_on_the_way_past_the_disk_ends_the_response_short() 
     let rig = Rig::with(cramped());
     let blob = rig.origin.make(17, SIZE);
     rig.origin.plan(&blob, Plan::whole().cut(SIZE / 2));
-    let reply = rig.expect_broken(&blob);
+    let reply = rig.expect_broken_by(&blob, Plan::status(404));
     assert_same(&reply.body, &blob.bytes[..reply.body.len()]);
     rig.expect_blob(&blob);
     until("no memory is held", || super::memory_bytes(&rig) == 0);

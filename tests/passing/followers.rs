@@ -282,8 +282,7 @@ fn a_blob_without_a_length_that_fits_the_window_passes_through_to_all() {
     let reply = rig.transship.client().call("GET", &blob.path(), &range);
     assert_eq!(reply.status(), 206);
     assert_same(&reply.body, &blob.bytes[1000..2000]);
-    rig.origin.plan(&blob, Plan::whole().chunked().cut(800_000));
-    rig.expect_broken(&blob);
+    rig.expect_broken_by(&blob, Plan::whole().chunked().cut(800_000));
     let head = rig.transship.client().call("HEAD", &blob.path(), &[]);
     assert_eq!((head.status(), head.head.length()), (200, Some(900_000)));
 }

@@ -98,6 +98,15 @@ impl Rig {
         reply
     }
 
+    /// As [`Rig::expect_broken`], of an origin that goes by `plan` for as long as that takes.
+    #[track_caller]
+    pub fn expect_broken_by(&self, blob: &Blob, plan: Plan) -> Reply {
+        self.origin.plan_always(blob, Some(plan));
+        let reply = self.expect_broken(blob);
+        self.origin.plan_always(blob, None);
+        reply
+    }
+
     /// Asks for a blob that must come whole and equal.
     #[track_caller]
     pub fn expect_blob(&self, blob: &Blob) -> Reply {

@@ -59,6 +59,8 @@ struct Shared {
 struct Content {
     blobs: HashMap<String, Blob>,
     plans: HashMap<String, VecDeque<Plan>>,
+    /// For every GET of a blob that no other plan is for.
+    lasting_plans: HashMap<String, Plan>,
     /// Served at exactly this path, outside of the registry API.
     files: HashMap<String, Blob>,
     /// Key: repository, `/`, tag or digest.
@@ -217,6 +219,15 @@ impl Origin {
         let mut content = self.shared.content.lock().unwrap();
         let plans = content.plans.entry(blob.digest.clone()).or_default();
         plans.push_back(plan);
+    }
+
+    /// Every GET of this blob goes by `plan` that no other plan is for; `None` is honestly.
+    pub fn plan_always(&self, blob: &Blob, plan: Option<Plan>) {
+        let plans = &mut self.shared.content.lock().unwrap().lasting_plans;
+        match plan {
+            Some(plan) => plans.insert(blob.digest.clone(), plan),
+            None => plans.remove(&blob.digest),
+        };
     }
 
     /// From here on the API wants a bearer token, to be had from `realm`.

@@ -1,5 +1,6 @@
 //! What the origin answers, and how the answer goes out.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::TcpStream;
 
@@ -155,8 +156,12 @@ fn blob(content: &mut Content, request: &Seen, digest: &str) -> (Answer, Plan) {
     let Some(blob) = content.blobs.get(digest).cloned() else {
         return (Answer::error(404, "BLOB_UNKNOWN"), Plan::whole());
     };
-    let plan = match content.plans.get_mut(digest) {
-        Some(plans) if request.method == "GET" => plans.pop_front(),
+    let plan = match request.method.as_str() {
+        "GET" => {
+            let plans = content.plans.get_mut(digest);
+            let next = plans.and_then(VecDeque::pop_front);
+            next.or_else(|| content.lasting_plans.get(digest).cloned())
+        }
         _ => None,
     };
     let plan = plan.unwrap_or_else(Plan::whole);
