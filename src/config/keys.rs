@@ -397,8 +397,9 @@ pub const TABLE: &[Key] = &[
     used("transship.upstream.head_timeout", POSITIVE, "20s", "Longest time from a request to the head of its response. With `connect_timeout` it bounds the whole \
          wait for a first byte, tokens and redirects included; containerd itself gives up after 30 s."),
     used("transship.upstream.progress_timeout", POSITIVE, "30s", "Longest time without a byte of a response."),
-    used("transship.upstream.streams_max", Kind::Integer(1, 16), "4", "Most ranges of one blob that are fetched at once. More \
-         than one only of large blobs, from upstreams that honour ranges, and while more bring more."),
+    used("transship.upstream.streams_max", Kind::Integer(1, 16), "4", "Most ranges of one blob that are fetched at once in order, \
+         and as many for clients that wait for parts of it. More than one in order only of large blobs, from upstreams \
+         that honour ranges, and while more bring more."),
     used("transship.upstream.bandwidth", Kind::Bytes, "0", "Most bytes a second that are fetched of all upstreams \
          together, shared evenly by the fills; `0` is no bound."),
     used("transship.upstream.connections_max", Kind::Integer(0, 65_536), "256", "Most requests at once to one upstream; more \

@@ -81,8 +81,17 @@ impl Follower {
 
     /// Wants parts of the blob before all else, until what is returned is dropped.
     pub fn want(&self, ranges: &[Range<u64>]) -> Wanted<'_> {
-        let keys = self.fill.wants.lock().add(ranges, &self.seat);
         let fill = &self.fill;
+        let keys = {
+            let mut wants = fill.wants.lock();
+            // A part that is all of it is no part: its end is withheld until it is proved.
+            if let (&[Range { start: 0, end }], Some(size_bytes)) = (ranges, fill.size_bytes())
+                && end >= size_bytes
+            {
+                wants.want_whole();
+            }
+            wants.add(ranges, &self.seat)
+        };
         fill.call();
         Wanted { fill, keys }
     }

@@ -13,9 +13,16 @@
 //! ```
 //!
 //! ```text
-//! next hop ─▶ chunk ─▶ sink (helper thread): write, raise `filled`, SHA-256 ─▶ commit
-//!     leader's core          at most FILL_CHUNKS_MAX chunks in between
+//! next hop ─▶ stream ─╮ chunk, at its offset
+//! next hop ─▶ stream ─┼────▶ sink (helper thread): write, tell followers, SHA-256 in order ─▶ commit
+//! next hop ─▶ stream ─╯        few chunks in between
+//!     leader's core: the schedule says which stream fetches what (plan, wants, pace, retries)
 //! ```
+//!
+//! A stream that breaks off gives back what it has not fetched, which is asked for again by `Range`, at
+//! whichever next hop the policy names, under the same responses. A follower of a part that lies ahead has it
+//! fetched by a stream of its own and is sent it as it comes. What has come of a large blob when a fill fails,
+//! or the process ends, is left in the store for the next fill to go on with.
 //!
 //! A disk that fails fails no client. The fill spills: what the disk does not take goes to a window of
 //! memory (`held`, `spill`), and then the fill is for those alone who follow it. It waits for the slowest,
@@ -24,8 +31,9 @@
 //! size that only the end tells, each further than a window reaches.
 //!
 //! Invariants
-//! - `filled` never falls. Until the digest is equal it stays [`WITHHELD_BYTES`] short of what was
-//!   received (or at 0), so no client ever holds a complete corrupt blob.
+//! - `filled` never falls. Until the digest is equal it stays [`WITHHELD_BYTES`] short of the blob's end (or at
+//!   0), so no response is ever a complete corrupt blob. A part that lay ahead of `filled` when it was asked for
+//!   is sent without that: by itself it is never the whole.
 //! - `Committed`, `Passed` and `Failed` are final; a retry is a new fill.
 //! - A blob is in the store before its fill leaves the list of running ones, so that at any moment a
 //!   request finds one or the other.

@@ -197,17 +197,6 @@ impl Plan {
         lengths.max_by_key(|&(_, length)| length)
     }
 
-    /// Ends the longest claim in order where it is, unless one is about to end that way: somebody needs its
-    /// stream more.
-    pub(super) fn make_way(&mut self) {
-        let mut fronts = self.claims.values();
-        let is_ending =
-            fronts.any(|claim| claim.purpose == Purpose::Front && claim.rest.is_empty());
-        if let Some((key, _)) = self.longest_front().filter(|_| !is_ending) {
-            self.shorten(key, 0);
-        }
-    }
-
     /// Says whether more than one stream has a claim.
     pub(super) fn has_several_claims(&self) -> bool {
         self.claims.len() > 1

@@ -245,8 +245,8 @@ impl Fill {
     /// Says whether bytes from `start` on come before their turn, if they come next.
     pub(super) fn order_of(&self, start: u64) -> Order {
         // Where only parts are fetched the end may never be proved.
-        let is_only = self.on_range == OnRange::Only;
-        match is_only || start > self.filled.load(Ordering::Acquire) {
+        let may_end_early = !self.is_for_all();
+        match may_end_early || start > self.filled.load(Ordering::Acquire) {
             true => Order::Ahead,
             false => Order::InTurn,
         }

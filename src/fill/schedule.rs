@@ -9,10 +9,9 @@
 //!                       ╰─ broke off: its rest is missing again, after a pause
 //! ```
 //!
-//! Parts that clients wait for come first, each by a stream of its own; what is left of the streams fetches
-//! the rest in order. The first answer is to a request for all of the blob, so that a next hop that knows no
-//! ranges is none the worse for them. Where more streams would bring more, it is cut short and the rest asked
-//! for in ranges.
+//! Parts that clients wait for have streams of their own beside those that fetch the rest in order. The first
+//! answer is to a request for all of the blob, so that a next hop that knows no ranges is none the worse for
+//! them. Where more streams would bring more, it is cut short and the rest asked for in ranges.
 //!
 //! A fill that the disk fails goes on with one stream, in order.
 
@@ -87,7 +86,7 @@ impl<'f> Schedule<'f> {
     ) -> Self {
         let options = fills.options;
         let streams = fills.streams_of_use();
-        sink.set_streams(options.streams_max);
+        sink.set_streams(2 * options.streams_max);
         Self {
             fills,
             fill,
@@ -216,8 +215,7 @@ impl<'f> Schedule<'f> {
             let Some(gap) = plan.gap_for(&wanted) else {
                 continue;
             };
-            if streams.len() >= self.options.streams_max {
-                plan.make_way();
+            if plan.claims(Purpose::Ahead) >= self.options.streams_max {
                 return;
             }
             let least = gap.start + AHEAD_BYTES_MIN;
@@ -237,7 +235,7 @@ impl<'f> Schedule<'f> {
             return;
         }
         let wanted = self.streams();
-        while streams.len() < self.options.streams_max {
+        loop {
             let mut plan = self.plan.borrow_mut();
             let fronts = plan.claims(Purpose::Front);
             // Without ranges two streams would fetch the same bytes.

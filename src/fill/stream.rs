@@ -106,7 +106,7 @@ impl Schedule<'_> {
             self.plan.borrow_mut().receive(key, count);
             match end {
                 Ok(false) => {}
-                Ok(true) => return self.heed_end(key),
+                Ok(true) => return self.heed_end(key, reach),
                 Err(failure) => return Err(Fault::Hop(failure)),
             }
             let urgency = self.urgency();
@@ -117,15 +117,16 @@ impl Schedule<'_> {
     }
 
     /// Heeds that a body has ended as its framing says: of a blob without a size that is its end.
-    fn heed_end(&self, key: Key) -> Result<(), Fault> {
+    ///
+    /// - `reach`: where it was to end.
+    fn heed_end(&self, key: Key, reach: u64) -> Result<(), Fault> {
         let mut plan = self.plan.borrow_mut();
         if plan.size_bytes().is_none() {
             plan.end_at(key);
+            return Ok(());
         }
-        let is_short = !plan.rest(key).is_empty();
-        drop(plan);
-        match is_short {
-            true => Err(Fault::Hop(Failure::Corrupt("less than was asked for"))),
+        match plan.rest(key).start < reach {
+            true => Err(Fault::Hop(Failure::Corrupt("less than was said"))),
             false => Ok(()),
         }
     }

@@ -16,7 +16,7 @@ fn a_part_ahead_is_sent_when_it_has_come_and_the_rest_in_its_turn() {
     );
     assert_eq!(lazy.order_of(0), Order::InTurn);
     assert_eq!(lazy.order_of(1000), Order::Ahead);
-    let _wanted = lazy.want(&[1000..2000]);
+    let _wanted = lazy.want(std::slice::from_ref(&(1000..2000)));
     assert!(now(lazy.more(1000, Order::Ahead)).is_none());
     fill.land(1000..1500, SIZE);
     assert_eq!(now(lazy.more(1000, Order::Ahead)).unwrap().unwrap(), 1500);
