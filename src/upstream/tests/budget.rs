@@ -194,7 +194,7 @@ fn payments_wait_for_the_rate_and_those_of_clients_go_first() {
                 done.1.wake_all();
             });
         }
-        let all = || (done.0.lock().len() == 4).then(|| done.0.lock().clone());
+        let all = || Some(done.0.lock().clone()).filter(|done| done.len() == 4);
         done.1.wait(all).await
     });
     // Two streams of one fill are one share.
