@@ -118,7 +118,7 @@ const STATUSES: [u16; 26] = [
 pub enum FillOutcome {
     /// The blob is in the store.
     Committed,
-    /// The next hop answered that it will not give the blob (404, 401, 403, 429).
+    /// The next hop answered that it will not give the blob (404, 401, 403).
     Refused,
     /// The next hop could not be reached, broke off, or broke the protocol.
     UpstreamFailed,

@@ -235,7 +235,6 @@ mod tests {
             status,
             challenges: Vec::new(),
             cache_status: cache_status.to_owned(),
-            retry_after_seconds: None,
         }
     }
 

@@ -172,15 +172,6 @@ impl Reply {
             }
             // 401 would make the client log in at the cache, which holds no accounts.
             401 | 403 => Self::error(Code::Denied, "the upstream registry refuses this cache"),
-            // 429 would be taken for the cache's own, and send the client to the upstream.
-            429 => {
-                let reply =
-                    Self::error(Code::Unavailable, "the upstream registry asks to slow down");
-                match refusal.retry_after_seconds {
-                    Some(seconds) => reply.with("Retry-After", seconds.to_string()),
-                    None => reply,
-                }
-            }
             508 => Self::looped(Code::LoopDetected.record().message),
             status => Self::error(
                 Code::BadGateway,
@@ -226,6 +217,13 @@ impl Reply {
 
     /// What an upstream that gave no answer is to the client. The log has the particulars.
     pub(super) fn of_upstream_error(error: &upstream::Error) -> Self {
+        if let upstream::Error::Throttled { retry_after, .. } = error {
+            // 429 would be taken for the cache's own, and send the client to the upstream.
+            let seconds = retry_after.as_secs_f64().ceil().max(1.0);
+            return Self::error(Code::Unavailable, "the upstream registry asks to slow down")
+                .with("Retry-After", seconds.to_string())
+                .forwarded("", "detail=upstream-throttled");
+        }
         let code = if error.is_timeout() {
             Code::GatewayTimeout
         } else {

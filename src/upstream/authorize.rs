@@ -9,8 +9,9 @@
 //! Source: distribution, spec/auth/token.md; RFC 7617.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
+use parking_lot::Mutex;
 use url::Url;
 
 use super::authorization::Authorization;
@@ -19,6 +20,8 @@ use super::place::{authority, shown};
 use super::realm::{self, Verdict};
 use super::request::Request;
 use super::response::Response;
+use super::send::is_slow;
+use super::throttle::{self, Backoff};
 use super::token::{Purpose, Token, Tokens};
 use super::{Hop, Upstream};
 use crate::limits::LISTING_BYTES_MAX;
@@ -30,6 +33,15 @@ pub(super) struct Keyring {
     tokens: Tokens,
     /// By position of the hop: whether it asked for the credentials themselves.
     wants_basic: Vec<AtomicBool>,
+    /// By position of the hop: its token service.
+    rests: Vec<Mutex<Rest>>,
+}
+
+/// A token service that may have asked to be left alone.
+#[derive(Debug)]
+struct Rest {
+    until: Option<Instant>,
+    backoff: Backoff,
 }
 
 /// What a `Bearer` challenge asks for.
@@ -50,10 +62,33 @@ struct Asked {
 impl Keyring {
     /// Returns a keyring for that many hops.
     pub(super) fn new(hops: usize) -> Self {
+        let rest = || Rest {
+            until: None,
+            backoff: Backoff::new(),
+        };
         Self {
             tokens: Tokens::default(),
             wants_basic: (0..hops).map(|_| AtomicBool::new(false)).collect(),
+            rests: (0..hops).map(|_| Mutex::new(rest())).collect(),
         }
+    }
+
+    /// Returns for how long the token service of a hop is to be left alone.
+    fn rest(&self, hop: usize) -> Option<Duration> {
+        let until = self.rests[hop].lock().until?;
+        let left = until.saturating_duration_since(Instant::now());
+        (!left.is_zero()).then_some(left)
+    }
+
+    /// Takes note that the token service of a hop asks to be left alone; returns for how long it is.
+    fn let_rest(&self, hop: usize, response: &Response) -> Duration {
+        let field = response.field("retry-after");
+        let asked = field.and_then(|value| throttle::retry_after(value, SystemTime::now()));
+        let now = Instant::now();
+        let mut rest = self.rests[hop].lock();
+        let wait = asked.map_or_else(|| rest.backoff.next(now), throttle::bound);
+        rest.until = Some(now + wait);
+        wait
     }
 
     /// Returns what let a request like this in before.
@@ -62,6 +97,19 @@ impl Keyring {
             return hop.credentials.as_ref().map(Authorization::basic);
         }
         self.tokens.find(purpose, Instant::now())
+    }
+
+    /// Says whether a 403 to what let requests in before may only mean that it has expired: GHCR and ECR say
+    /// so instead of 401. A login is what it was, and a token that came in such a one's place is not to
+    /// blame.
+    pub(super) fn may_have_expired(&self, purpose: &Purpose, refused: &Authorization) -> bool {
+        let is_login = self.wants_basic[purpose.hop].load(Ordering::Relaxed);
+        !is_login && self.tokens.may_have_expired(purpose, refused)
+    }
+
+    /// Takes note that a new token was refused like the old one.
+    pub(super) fn has_not_expired(&self, purpose: &Purpose, refused: &Authorization) {
+        self.tokens.has_not_expired(purpose, refused);
     }
 
     /// Takes note that the hop refused it.
@@ -76,7 +124,8 @@ impl Upstream {
     /// has just been `refused`.
     ///
     /// # Errors
-    /// `Realm` where the realm must not be asked; `Token` where it gave none; those of an exchange.
+    /// `Realm` where the realm must not be asked; `Token` where it gave none; `Throttled` where it asks to
+    /// slow down; those of an exchange.
     pub(super) async fn authorize(
         &self,
         purpose: &Purpose,
@@ -109,6 +158,10 @@ impl Upstream {
         if let Some(found) = found.filter(|found| Some(found) != refused) {
             return Ok(Some(found));
         }
+        if let Some(retry_after) = self.keyring.rest(purpose.hop) {
+            let host = authority(&self.hops[purpose.hop].url).to_owned();
+            return Err(Error::Throttled { host, retry_after });
+        }
         let Some(token) = self.ask_realm(purpose, bearer).await? else {
             return Ok(None);
         };
@@ -135,7 +188,8 @@ impl Upstream {
             };
         url.set_fragment(None);
         ask_for(&mut url, bearer, &purpose.scope);
-        let request = Request::get(String::new()).head(&url, authorization.as_ref(), None);
+        let request =
+            Request::get(String::new()).head(&url, authorization.as_ref(), None, authority(&url));
         let response = self.exchanger.exchange(&url, &request, false).await?;
         let failed = |why: &str| Error::Token {
             realm: shown(&url),
@@ -146,6 +200,16 @@ impl Upstream {
             status @ (400 | 401 | 403 | 404) => {
                 tracing::debug!(realm = shown(&url), status, "a token was refused");
                 return Ok(None);
+            }
+            status if is_slow(&response) => {
+                tracing::debug!(
+                    realm = shown(&url),
+                    status,
+                    "a token service asks to slow down"
+                );
+                let retry_after = self.keyring.let_rest(purpose.hop, &response);
+                let host = authority(&url).to_owned();
+                return Err(Error::Throttled { host, retry_after });
             }
             status => return Err(failed(&format!("it answered {status}"))),
         }

@@ -11,15 +11,13 @@ pub struct Refusal {
     pub challenges: Vec<String>,
     /// What the caches behind say of their part; see [`Response::cache_status`].
     pub cache_status: String,
-    /// `Retry-After` where it is a number of seconds, of a day at most.
-    pub retry_after_seconds: Option<u32>,
 }
 
 impl Refusal {
-    /// Says whether the next hop was not able to decide: it failed, or asks to slow down.
+    /// Says whether the next hop was not able to decide: it failed.
     #[must_use]
     pub const fn is_undecided(&self) -> bool {
-        self.status >= 500 || self.status == 429
+        self.status >= 500
     }
 }
 
@@ -29,10 +27,6 @@ impl From<&Response> for Refusal {
             status: response.status(),
             challenges: response.challenges(),
             cache_status: response.cache_status(),
-            retry_after_seconds: response
-                .field("retry-after")
-                .and_then(|text| text.parse().ok())
-                .filter(|&seconds| seconds <= 24 * 3600),
         }
     }
 }

@@ -12,6 +12,7 @@ use super::place::authority;
 use super::trail::Trail;
 use crate::digest::Digest;
 use crate::http::grammar::{is_target, is_value};
+use crate::http::range::is_strong_etag;
 
 /// Methods that a pull needs; both may be repeated without harm (RFC 9110 §9.2.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +131,10 @@ impl Request {
         if !values.into_iter().flatten().all(|v| is_value(v.as_bytes())) {
             return Err(Error::Request("a field value with control characters"));
         }
+        let etag = self.if_range.as_ref().map(|validator| &validator.etag);
+        if !etag.is_none_or(|etag| is_strong_etag(etag.as_bytes())) {
+            return Err(Error::Request("a validator that is not a strong one"));
+        }
         if !self.path.starts_with('/') || !is_target(self.path.as_bytes()) {
             return Err(Error::Request("not a path"));
         }
@@ -148,11 +153,14 @@ impl Request {
     }
 
     /// Returns the request head for `url`. Values were looked at by [`Request::address`].
+    ///
+    /// - `hop`: to whom it goes, though `url` may be where that redirects to.
     pub(super) fn head(
         &self,
         url: &Url,
         authorization: Option<&Authorization>,
         via: Option<&str>,
+        hop: &str,
     ) -> Vec<u8> {
         let method = match self.method {
             Method::Get => "GET",
@@ -179,6 +187,10 @@ impl Request {
         }
         if let Some(span) = self.range {
             field("Range", &span.to_string());
+            // To anybody else the tag means nothing, or something else.
+            if let Some(validator) = self.if_range.as_ref().filter(|one| one.hop == hop) {
+                field("If-Range", &validator.etag);
+            }
         }
         if let Some(authorization) = authorization {
             field("Authorization", authorization.expose());
@@ -203,7 +215,8 @@ mod tests {
         };
         let base = Url::parse("http://h.example:5000/base/").unwrap();
         let url = request.address(&base).unwrap();
-        let head = String::from_utf8(request.head(&url, None, Some("1.1 us"))).unwrap();
+        let head =
+            String::from_utf8(request.head(&url, None, Some("1.1 us"), "h.example:5000")).unwrap();
         let version = env!("CARGO_PKG_VERSION");
         assert_eq!(
             head,
@@ -213,6 +226,30 @@ mod tests {
                  Accept-Encoding: identity\r\nVia: 1.1 us\r\nIf-None-Match: \"x\"\r\nRange: bytes=5-\r\n\r\n"
             )
         );
+    }
+
+    /// Another hop's tag would make the answer all of the blob, or worse, another blob's range.
+    #[test]
+    fn a_tag_goes_back_to_whoever_gave_it_and_only_with_a_range() {
+        let base = Url::parse("http://h.example/").unwrap();
+        let head = |range, hop: &str| {
+            let request = Request {
+                range,
+                if_range: Some(Validator {
+                    hop: "h.example".to_owned(),
+                    etag: "\"x\"".to_owned(),
+                }),
+                ..Request::get("/v2/a/blobs/x".to_owned())
+            };
+            let url = request.address(&base).unwrap();
+            String::from_utf8(request.head(&url, None, None, hop)).unwrap()
+        };
+        let range = Some(Span::From(5));
+        let sent = head(range, "h.example");
+        assert!(sent.contains("\r\nIf-Range: \"x\"\r\n"), "{sent}");
+        for (range, hop) in [(range, "h.example:5000"), (None, "h.example")] {
+            assert!(!head(range, hop).contains("If-Range"), "{hop}");
+        }
     }
 
     #[test]
@@ -254,5 +291,15 @@ mod tests {
             ..Request::get("/v2/".to_owned())
         };
         assert!(request.address(&base).is_err());
+        for etag in ["\"x\"\r\nX: y", "W/\"x\"", "x"] {
+            let request = Request {
+                if_range: Some(Validator {
+                    hop: "h.example".to_owned(),
+                    etag: etag.to_owned(),
+                }),
+                ..Request::get("/v2/".to_owned())
+            };
+            assert!(request.address(&base).is_err(), "{etag:?}");
+        }
     }
 }

@@ -229,7 +229,8 @@ impl Upstream {
         }
     }
 
-    /// Asks one hop, and once more if its challenge can be answered.
+    /// Asks one hop, and once more if its challenge can be answered, or what let requests in before may
+    /// have expired.
     async fn ask(
         &self,
         index: usize,
@@ -250,11 +251,23 @@ impl Upstream {
         let scope = request.scope();
         let purpose = Purpose { hop: index, scope };
         let known = self.keyring.find(&purpose, hop);
-        let response = self
+        let mut response = self
             .follow(&hop.url, request, known.as_ref(), ticket)
             .await?;
         // Whoever a redirect leads to has no claim to what the hop was trusted with.
-        if response.status() != 401 || !response.is_own() {
+        let is = |response: &Response, status| response.status() == status && response.is_own();
+        let mut is_renewal = false;
+        if let Some(known) = &known
+            && is(&response, 403)
+            && self.keyring.may_have_expired(&purpose, known)
+        {
+            is_renewal = true;
+            self.keyring.forget(&purpose, known);
+            response.discard().await;
+            // For its challenge.
+            response = self.follow(&hop.url, request, None, ticket).await?;
+        }
+        if !is(&response, 401) {
             return Ok(response);
         }
         if let Some(known) = &known {
@@ -263,6 +276,8 @@ impl Upstream {
         let answer = match self.authorize(&purpose, &response, known.as_ref()).await {
             Ok(Some(answer)) => answer,
             Ok(None) => return Ok(response),
+            // A token service that asks for time will give one in time.
+            Err(error @ Error::Throttled { .. }) => return Err(error),
             // Who came without credentials may still log in by itself.
             Err(error) if hop.credentials.is_none() => {
                 tracing::debug!(%error, "nobody's token could not be had");
@@ -274,8 +289,10 @@ impl Upstream {
         let response = self
             .follow(&hop.url, request, Some(&answer), ticket)
             .await?;
-        if response.status() == 401 && response.is_own() {
+        if is(&response, 401) {
             self.keyring.forget(&purpose, &answer);
+        } else if is_renewal && is(&response, 403) {
+            self.keyring.has_not_expired(&purpose, &answer);
         }
         Ok(response)
     }
@@ -293,7 +310,8 @@ impl Upstream {
         let is_head = request.method == Method::Head;
         let via = self.instance.via(&request.trail);
         for _ in 0..=REDIRECTS_MAX {
-            let head = request.head(&url, authorization.filter(|_| is_own), Some(&via));
+            let authorization = authorization.filter(|_| is_own);
+            let head = request.head(&url, authorization, Some(&via), authority(base));
             let response = self.exchanger.exchange(&url, &head, is_head).await?;
             if let Some(ticket) = ticket {
                 ticket.hear();
@@ -317,6 +335,15 @@ fn refused(url: &Url, why: &'static str) -> Error {
     Error::Redirect { host, why }
 }
 
+/// Says whether a response asks to slow down: 429, or 503 with `Retry-After`.
+pub(super) fn is_slow(response: &Response) -> bool {
+    match response.status() {
+        429 => true,
+        503 => response.field("retry-after").is_some(),
+        _ => false,
+    }
+}
+
 /// A wish to be left alone.
 struct Slow {
     /// Whether it is the hop's, towards all; else it is about this request alone.
@@ -325,22 +352,22 @@ struct Slow {
     asked: Option<Duration>,
 }
 
-/// Says whether a response asks to slow down: 429, or 503 with `Retry-After`.
+/// Returns the wish of a response that asks to slow down.
 ///
 /// What concerns this request alone: the word of whoever the hop redirects to, that of a cache about what
 /// is behind it, and a 429 to a client's own login, which has a quota of its own.
 fn slow(response: &Response, request: &Request) -> Option<Slow> {
+    if !is_slow(response) {
+        return None;
+    }
     let field = response.field("retry-after");
     let asked = field.and_then(|value| throttle::retry_after(value, SystemTime::now()));
-    let is_hops = response.is_own() && response.field("cache-status").is_none();
-    match response.status() {
-        429 => Some(Slow {
-            is_hops: is_hops && !matches!(request.authority, Authority::Client(_)),
-            asked,
-        }),
-        503 if field.is_some() => Some(Slow { is_hops, asked }),
-        _ => None,
-    }
+    let is_logins = response.status() == 429 && matches!(request.authority, Authority::Client(_));
+    let is_about_others = response.field("cache-status").is_some() || !response.is_own();
+    Some(Slow {
+        is_hops: !is_logins && !is_about_others,
+        asked,
+    })
 }
 
 /// Tells the board what came of a request; says whether the hop answered something.

@@ -88,6 +88,8 @@ pub(super) struct Tokens {
 struct Kept {
     authorization: Authorization,
     until: Instant,
+    /// It was asked for because of a 403, and got the same: a 403 is the hop's word on the request.
+    is_blameless: bool,
 }
 
 impl Tokens {
@@ -117,6 +119,7 @@ impl Tokens {
             Kept {
                 authorization,
                 until,
+                is_blameless: false,
             },
         );
     }
@@ -129,6 +132,22 @@ impl Tokens {
             .is_some_and(|token| token.authorization == *refused)
         {
             kept.remove(purpose);
+        }
+    }
+
+    /// Says whether a new token might do what one that got a 403 did not: it has not been tried yet.
+    pub(super) fn may_have_expired(&self, purpose: &Purpose, refused: &Authorization) -> bool {
+        let kept = self.kept.lock();
+        let is_blameless = |token: &Kept| token.authorization == *refused && token.is_blameless;
+        !kept.get(purpose).is_some_and(is_blameless)
+    }
+
+    /// Takes note that a token asked for because of a 403 got one too.
+    pub(super) fn has_not_expired(&self, purpose: &Purpose, refused: &Authorization) {
+        let mut kept = self.kept.lock();
+        let token = kept.get_mut(purpose);
+        if let Some(token) = token.filter(|token| token.authorization == *refused) {
+            token.is_blameless = true;
         }
     }
 

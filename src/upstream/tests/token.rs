@@ -1,14 +1,15 @@
 //! Challenges, tokens, and who gets to see credentials.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use super::script::{
     Answer, Seen, Server, blob, fetch, fetch_one, fetch_times, hop, hop_of_user, ok, on_core,
     options,
 };
 use crate::rt::{Notify, spawn};
-use crate::upstream::{Error, Options, Upstream};
+use crate::upstream::{Error, Options, Request, Upstream};
 
 fn challenge(realm: &str) -> Answer {
     let challenge =
@@ -102,6 +103,81 @@ fn a_token_that_is_refused_is_replaced_once() {
     let (old, new) = (Some("Bearer token-0"), Some("Bearer token-1"));
     let expected = [None, None, old, old, None, new, new];
     assert_eq!(authorizations(&server.seen()), expected);
+}
+
+/// GHCR and ECR say 403 to a token that has expired: pulls would fail until the next start.
+#[test]
+fn a_token_that_gets_a_403_is_replaced_once() {
+    let is_expired = Arc::new(AtomicBool::new(false));
+    let expired = Arc::clone(&is_expired);
+    let server = Server::start(move |seen| {
+        if seen.target().starts_with("/token") {
+            let number = u8::from(expired.load(Ordering::SeqCst));
+            return Answer::Keep(ok(&format!("{{\"token\":\"token-{number}\"}}")));
+        }
+        match (seen.field("Authorization"), expired.load(Ordering::SeqCst)) {
+            (None, _) => challenge(&format!("http://{}/token", seen.field("Host").unwrap())),
+            (Some("Bearer token-0"), false) | (Some("Bearer token-1"), true)
+                if !seen.target().ends_with("/forbidden") =>
+            {
+                Answer::Keep(ok("blob"))
+            }
+            _ => Answer::Keep("HTTP/1.1 403 X\r\nContent-Length: 0\r\n\r\n".to_owned()),
+        }
+    });
+    let own = hop(server.url("http", "127.0.0.1"));
+    on_core(move || async move {
+        let upstream = Upstream::new(options(vec![own])).unwrap();
+        assert_eq!(fetch(&upstream, &blob()).await.unwrap().body, "blob");
+        is_expired.store(true, Ordering::SeqCst);
+        assert_eq!(fetch(&upstream, &blob()).await.unwrap().body, "blob");
+        let forbidden = Request {
+            path: "/v2/a/b/blobs/forbidden".to_owned(),
+            ..blob()
+        };
+        for _ in 0..3 {
+            assert_eq!(fetch(&upstream, &forbidden).await.unwrap().status, 403);
+        }
+    });
+    let (old, new) = (Some("Bearer token-0"), Some("Bearer token-1"));
+    let first = [None, None, old];
+    let expired = [old, None, None, new];
+    // The first 403 costs a token, which is not to blame for the others.
+    let forbidden = [new, None, None, new, new, new];
+    let expected = [&first[..], &expired, &forbidden].concat();
+    assert_eq!(authorizations(&server.seen()), expected);
+}
+
+/// A realm that counts is asked by everybody of a pull at once.
+#[test]
+fn a_token_service_that_asks_to_slow_down_is_waited_for() {
+    let asked = AtomicUsize::new(0);
+    let server = Server::start(move |seen| match seen.target() {
+        "/v2/a/b/blobs/x" => match seen.field("Authorization") {
+            Some("Bearer t") => Answer::Keep(ok("blob")),
+            _ => challenge(&format!("http://{}/t", seen.field("Host").unwrap())),
+        },
+        _ if asked.fetch_add(1, Ordering::SeqCst) == 0 => {
+            Answer::Keep("HTTP/1.1 429 X\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n".to_owned())
+        }
+        _ => Answer::Keep(ok("{\"token\":\"t\"}")),
+    });
+    let own = hop(server.url("http", "127.0.0.1"));
+    on_core(move || async move {
+        let upstream = Upstream::new(options(vec![own])).unwrap();
+        let hurried = Request {
+            patience: Some(Duration::from_millis(900)),
+            ..blob()
+        };
+        for _ in 0..2 {
+            let error = fetch(&upstream, &hurried).await.unwrap_err();
+            assert!(matches!(error, Error::Throttled { .. }), "{error:?}");
+        }
+        assert_eq!(fetch(&upstream, &blob()).await.unwrap().body, "blob");
+    });
+    let seen = server.seen();
+    let realm = seen.iter().filter(|one| one.target().starts_with("/t"));
+    assert_eq!(realm.count(), 2);
 }
 
 #[test]
