@@ -14,6 +14,9 @@ use crate::store::tests::{Opened, content, open, open_small};
 const MIN: u64 = KEPT_PREFIX_BYTES_MIN;
 const MIB: u64 = 1024 * 1024;
 
+/// Something that befalls a file.
+type Damage<'d> = &'d dyn Fn(&Path);
+
 /// A blob of 20 MiB, of which the first 17 are there when its fill breaks.
 struct Blob {
     bytes: Vec<u8>,
@@ -247,7 +250,7 @@ fn what_a_power_cut_leaves_of_a_prefix_is_not_gone_on_with() {
         fs::write(&sidecar, &bytes[..bytes.len() / 2]).unwrap();
     };
     let empty = |path: &Path| fs::write(beside(path), "").unwrap();
-    let ways: [&dyn Fn(&Path); 4] = [&zeros, &cut, &torn, &empty];
+    let ways: [Damage<'_>; 4] = [&zeros, &cut, &torn, &empty];
     for (number, damage) in ways.into_iter().enumerate() {
         let killed = open(root.path());
         blob.leave(&killed);
@@ -320,6 +323,7 @@ fn where_other_hosts_write_too_a_file_has_to_be_old_and_is_copied() {
     let inode = data(&store).metadata().unwrap().ino();
     drop(store);
     store = open_as(root.path(), false, "cafe");
+    store.look_at_partials(SystemTime::now()).unwrap();
     assert!(!store.has_kept(&blob.digest()), "its writer may live");
     let path = data(&store);
     let past = SystemTime::now() - PARTIAL_AGE_MAX - Duration::from_secs(5);
@@ -526,7 +530,7 @@ fn what_is_no_file_is_neither_followed_nor_taken() {
     let blob = Blob::new();
     let secret = root.path().join("secret");
     fs::write(&secret, &blob.bytes[..17 << 20]).unwrap();
-    let replace: [(&str, &dyn Fn(&Path)); 4] = [
+    let replace: [(&str, Damage<'_>); 4] = [
         ("a link", &|path| symlink(&secret, path).unwrap()),
         ("a folder", &|path| fs::create_dir(path).unwrap()),
         ("a pipe", &|path| mkfifo(path)),
