@@ -132,10 +132,13 @@ fn a_token_that_ends_in_mid_fill_is_renewed_once_under_the_same_response() {
         assert_same(&reply.body, &blob.bytes);
         assert_eq!(stage.tokens(), before + 1, "{status}");
         let asked = stage.hop.asked(&blob);
-        let token = |at: usize| asked[at].request.field("authorization").unwrap();
-        let last = asked.len() - 1;
-        assert_eq!(token(last - 1), token(0));
-        assert_ne!(token(last), token(0));
+        let token = |at: usize| asked[at].request.field("authorization");
+        // In between it may have asked without any, to be told where to have one.
+        assert!(token(0).is_some());
+        assert_eq!(token(1), token(0));
+        assert!(asked.len() <= 4, "{}", asked.len());
+        let last = token(asked.len() - 1);
+        assert!(last.is_some() && last != token(0), "{last:?}");
         assert!(stage.hop.sent(&blob) <= SIZE as u64 + LOST_BYTES_MAX);
     }
 }
