@@ -9,9 +9,10 @@ use std::time::SystemTime;
 
 use rustix::fs::FlockOperation;
 
+use super::disk_bytes;
+use super::found::{Found, PARTIAL_AGE_MAX, Unfinished, age};
 use super::shelf::Lying;
 use super::sidecar::{beside, is_name, subject};
-use super::{Found, PARTIAL_AGE_MAX, Unfinished, age, disk_bytes};
 use crate::limits::{KEPT_FOR, PARTIALS_LOOKED_AT_MAX};
 use crate::store::Store;
 

@@ -15,11 +15,12 @@
 //! - Nobody writes to a file that somebody else may be writing to, since bytes that were hashed could change. Who
 //!   writes holds a lock on the file (`flock`). On a file system of this host alone, or under the same boot, that
 //!   tells all. Elsewhere the lock may be known to one host only, so a file has to be untouched for
-//!   [`PARTIAL_AGE_MAX`] as well, and its prefix is then copied into a new file instead of being appended to.
+//!   [`found::PARTIAL_AGE_MAX`] as well, and its prefix is then copied into a new file instead of being appended to.
 //! - Who takes a file renames its sidecar first: of two, one finds it gone. It is still marked, so that a process
 //!   that is killed while it hashes loses nothing.
 //! - A sidecar goes before its file is published: no file that is both a blob and marked could be written to.
 
+mod found;
 mod look;
 mod shelf;
 mod sidecar;
@@ -32,10 +33,7 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime};
-
-use rustix::fs::FlockOperation;
-use rustix::io::Errno;
+use std::time::SystemTime;
 
 pub(super) use shelf::Shelf;
 pub(super) use sidecar::beside;
@@ -44,11 +42,10 @@ use super::publish::unused_name;
 use super::room::Reservation;
 use super::{Partial, Store};
 use crate::digest::{Digest, Hasher};
+use found::{Found, Unfinished};
 use shelf::Lying;
 use sidecar::Sidecar;
 
-/// A file in `partial/` that nobody has written to for so long belongs to nobody.
-const PARTIAL_AGE_MAX: Duration = Duration::from_secs(900);
 /// Bytes that are read at a time to hash a prefix.
 const PIECE_BYTES: usize = 1024 * 1024;
 
@@ -85,26 +82,6 @@ impl std::fmt::Debug for Kept {
             self.prefix_bytes, self.size_bytes
         )
     }
-}
-
-/// What was found under a name in `partial/`.
-enum Found {
-    /// A sound file that nobody else has.
-    Free(Unfinished),
-    /// A sound file that another host may still believe to be its own.
-    Abandoned(Unfinished),
-    /// Somebody writes to it, or may.
-    Busy,
-    Gone,
-    /// Something that is of no use, and why.
-    Bad(String),
-}
-
-/// An unfinished file, opened and locked.
-struct Unfinished {
-    file: File,
-    metadata: Metadata,
-    sidecar: Sidecar,
 }
 
 /// What came of taking a file.
@@ -312,77 +289,6 @@ impl Store {
         }
     }
 
-    /// Opens what has a name in `partial/`, and finds out whose it is.
-    ///
-    /// # Errors
-    /// Our own shortages. What the disk says is of that file alone.
-    fn examine(&self, name: &str, wall: SystemTime) -> io::Result<Found> {
-        let path = self.layout.partials().join(name);
-        let opened = open_to_write(&path).and_then(|file| {
-            let metadata = file.metadata()?;
-            Ok((file, metadata))
-        });
-        let (file, metadata) = match opened {
-            Ok(opened) => opened,
-            Err(error) => return judge(error),
-        };
-        let locked = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
-        if locked == Err(Errno::WOULDBLOCK) {
-            return Ok(Found::Busy);
-        }
-        let sidecar = match Sidecar::read(&path) {
-            Ok(sidecar) => sidecar,
-            Err(error) => return judge(error),
-        };
-        let boot = sidecar.as_ref().map_or("-", |sidecar| &sidecar.boot);
-        let is_near = self.shelf.is_local || (boot != "-" && boot == self.shelf.boot);
-        let is_sole = locked.is_ok() && is_near;
-        if !is_sole && age(&metadata, wall) < PARTIAL_AGE_MAX {
-            return Ok(Found::Busy);
-        }
-        let Some(sidecar) = sidecar else {
-            return Ok(Found::Bad("its sidecar is damaged".to_owned()));
-        };
-        if let Some(why) = self.objection(&metadata, &sidecar.progress) {
-            return Ok(Found::Bad(why.to_owned()));
-        }
-        let unfinished = Unfinished {
-            file,
-            metadata,
-            sidecar,
-        };
-        Ok(if is_sole {
-            Found::Free(unfinished)
-        } else {
-            Found::Abandoned(unfinished)
-        })
-    }
-
-    /// Says what is wrong with a file, short of its bytes.
-    fn objection(&self, metadata: &Metadata, progress: &Progress) -> Option<&'static str> {
-        let length = progress.prefix_bytes..=progress.size_bytes;
-        if !metadata.is_file() {
-            Some("it is no file")
-        } else if metadata.nlink() != 1 {
-            Some("it has another name elsewhere")
-        } else if !self.is_ours(metadata) {
-            Some("it is somebody else's")
-        } else if !length.contains(&metadata.len()) {
-            Some("its length is not what its sidecar says")
-        } else if progress.size_bytes > self.inventory.room().bytes_max() {
-            Some("its blob is larger than the store")
-        } else {
-            None
-        }
-    }
-
-    /// Says whether a file is of the user that we are, or that we become on a file system of a network.
-    fn is_ours(&self, metadata: &Metadata) -> bool {
-        let folder = fs::symlink_metadata(self.layout.partials());
-        metadata.uid() == rustix::process::geteuid().as_raw()
-            || folder.is_ok_and(|folder| folder.uid() == metadata.uid())
-    }
-
     fn put_on_shelf(&self, digest: &Digest, lying: Lying) {
         let has_room = || !self.shelf.is_full() || self.shelf.has(digest);
         while !has_room() && self.drop_oldest_kept().is_some() {}
@@ -457,24 +363,6 @@ impl Kept {
     }
 }
 
-/// Says what an error in opening a file says of it.
-fn judge(error: io::Error) -> io::Result<Found> {
-    match Errno::from_io_error(&error) {
-        Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM) => Err(error),
-        _ if super::is_vanished(&error) => Ok(Found::Gone),
-        _ => Ok(Found::Bad(error.to_string())),
-    }
-}
-
-/// Opens a file to read and write, without waiting if it is a pipe, and without following a link.
-fn open_to_write(path: &Path) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOFOLLOW;
-    let mut options = File::options();
-    options.read(true).write(true);
-    options.custom_flags(flags.bits().cast_signed()).open(path)
-}
-
 /// Hashes a prefix, and gives each piece of it to `each`. A prefix that is not what `progress` says is `Ok(Err)`.
 ///
 /// # Errors
@@ -510,12 +398,6 @@ fn disk_bytes(metadata: &Metadata, progress: &Progress) -> u64 {
     allocated
         .min(progress.size_bytes)
         .max(progress.prefix_bytes)
-}
-
-/// Returns for how long nobody has written to a file.
-fn age(metadata: &Metadata, wall: SystemTime) -> Duration {
-    let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-    wall.duration_since(modified).unwrap_or(Duration::ZERO)
 }
 
 impl Shelf {

@@ -1,9 +1,12 @@
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::sync::Barrier;
+use std::time::Duration;
 
 use proptest::prelude::*;
+use rustix::io::Errno;
 
+use super::found::{PARTIAL_AGE_MAX, open_to_write};
 use super::*;
 use crate::digest::Algorithm;
 use crate::limits::{KEPT_FOR, KEPT_PREFIX_BYTES_MIN};
