@@ -227,8 +227,9 @@ fn ranges_pass_through_and_those_that_go_backwards_end_short() {
     // A little backwards is within the window.
     let slightly = several("bytes=1500000-1500009,1400000-1400009");
     assert!(slightly.whole && slightly.status() == 206);
-    let before = rig.transship.metrics();
-    assert_eq!(before.sum("transship_fills", &[]), 0);
+    until("no fill runs", || {
+        rig.transship.metrics().sum("transship_fills", &[]) == 0
+    });
     expect_gone(&rig, &blob);
 }
 
@@ -282,7 +283,8 @@ fn a_blob_without_a_length_that_fits_the_window_passes_through_to_all() {
     let reply = rig.transship.client().call("GET", &blob.path(), &range);
     assert_eq!(reply.status(), 206);
     assert_same(&reply.body, &blob.bytes[1000..2000]);
-    rig.expect_broken_by(&blob, Plan::whole().chunked().cut(800_000));
+    rig.origin.plan(&blob, Plan::whole().chunked().cut(800_000));
+    rig.expect_broken_by(&blob, Plan::whole().chunked().cut(0));
     let head = rig.transship.client().call("HEAD", &blob.path(), &[]);
     assert_eq!((head.status(), head.head.length()), (200, Some(900_000)));
 }

@@ -1,6 +1,6 @@
 //! The registry API: what is answered, and how a refusal is worded.
 
-use crate::support::{Blob, Rig};
+use crate::support::{Blob, Rig, until};
 
 #[test]
 fn the_base_endpoints_answer() {
@@ -71,7 +71,7 @@ fn a_malformed_name_is_the_clients_fault() {
 }
 
 #[test]
-fn an_unknown_blob_is_not_found_and_not_remembered() {
+fn an_unknown_blob_is_not_found_and_not_remembered_for_long() {
     // An image pushed a minute after somebody asked for it would stay unknown.
     let rig = Rig::start();
     let blob = Blob::seeded(3, 10_000);
@@ -79,6 +79,9 @@ fn an_unknown_blob_is_not_found_and_not_remembered() {
         .get(&blob.path())
         .expect_error(404, "BLOB_UNKNOWN");
     rig.origin.hold(&blob);
+    until("the blob is found", || {
+        rig.transship.get(&blob.path()).status() == 200
+    });
     rig.expect_blob(&blob);
 }
 
