@@ -20,7 +20,7 @@ pub enum HopOutcome {
     TimedOut,
     /// What came is not HTTP.
     Protocol,
-    /// It was down, as were all others: the request failed at once.
+    /// It was down, to be left alone or full, as were all others: the request failed.
     NotAsked,
 }
 
@@ -159,7 +159,7 @@ impl Metrics {
                 add(
                     "transship_upstream_requests_total",
                     Kind::Counter,
-                    "Requests to a next hop by outcome; `not_asked` failed at once since every next hop was down.",
+                    "Requests to a next hop by outcome; `not_asked` failed since every next hop was down, to be left alone, or full.",
                     vec![upstream(), ("outcome", outcome.label().to_owned())],
                     hop.outcomes[outcome as usize].load(Ordering::Relaxed),
                 );

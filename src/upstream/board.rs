@@ -137,8 +137,10 @@ impl Board {
 
     /// Returns the error of a request for which no hop has room, or an ear, in time.
     pub(super) fn no_turn(&self, no_turn: NoTurn) -> Error {
+        let numbers = &self.hops[no_turn.hop].numbers;
+        numbers.count(HopOutcome::NotAsked);
         Error::Throttled {
-            host: self.hops[no_turn.hop].numbers.name().to_owned(),
+            host: numbers.name().to_owned(),
             retry_after: no_turn.retry_after,
         }
     }
@@ -182,8 +184,18 @@ impl Board {
         }
     }
 
-    /// Takes note that a body of a hop broke off.
-    fn broke(&self, hop: usize, is_own: bool, why: &str) {
+    /// Counts bytes of a body that came by way of a hop.
+    pub(super) fn count_bytes(&self, hop: usize, bytes: usize) {
+        self.hops[hop].numbers.add_bytes(bytes as u64);
+    }
+
+    /// Takes note that a body of a hop ended exactly.
+    pub(super) fn ended(&self, hop: usize) {
+        self.hops[hop].state.lock().health.ended();
+    }
+
+    /// Takes note that a body broke off which a hop, or whoever it redirects to, was sending.
+    pub(super) fn broke(&self, hop: usize, is_own: bool, why: &str) {
         let hop = &self.hops[hop];
         hop.numbers.count_broken_body();
         if !is_own {
@@ -311,46 +323,6 @@ fn log(numbers: &HopNumbers, change: Option<Change>, why: &str) {
         }
         None if !why.is_empty() => tracing::debug!(upstream, why, "an upstream failed"),
         None => {}
-    }
-}
-
-/// What a response keeps of its hop: the room that it takes there, and where its end is told.
-#[derive(Debug)]
-pub(super) struct Lease {
-    board: Arc<Board>,
-    /// Held until the body has ended.
-    permit: Permit,
-    is_own: bool,
-}
-
-impl Lease {
-    /// - `is_own`: whether the hop itself sends the body.
-    pub(super) const fn new(board: Arc<Board>, permit: Permit, is_own: bool) -> Self {
-        Self {
-            board,
-            permit,
-            is_own,
-        }
-    }
-
-    /// Counts bytes of the body.
-    pub(super) fn count(&self, bytes: usize) {
-        let hop = &self.board.hops[self.permit.hop()];
-        hop.numbers.add_bytes(bytes as u64);
-    }
-
-    /// The body has ended exactly.
-    pub(super) fn ended(self) {
-        if self.is_own {
-            let hop = &self.board.hops[self.permit.hop()];
-            hop.state.lock().health.ended();
-        }
-    }
-
-    /// The body broke off.
-    pub(super) fn broke(self, error: &Error) {
-        let hop = self.permit.hop();
-        self.board.broke(hop, self.is_own, &error.to_string());
     }
 }
 

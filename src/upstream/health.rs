@@ -70,6 +70,8 @@ pub(super) struct Health {
     failures: u32,
     /// Bodies in a row that broke off. They do not end with a head, which such a hop sends readily.
     broken: u32,
+    /// What such a hop waits the next time that it goes down for them.
+    broken_wait: Duration,
     /// When it answered last.
     answered: Option<Instant>,
     down: Option<Down>,
@@ -83,6 +85,7 @@ impl Health {
         Self {
             failures: 0,
             broken: 0,
+            broken_wait: HOP_WAIT_MIN,
             answered: None,
             down: None,
             is_alone,
@@ -164,7 +167,7 @@ impl Health {
             return None;
         }
         self.failures = 0;
-        Some(self.go_down(now, is_quick, spread))
+        Some(self.go_down(now, is_quick, HOP_WAIT_MIN, spread))
     }
 
     /// Takes note that a body broke off. Once it has gone down for that, one more is enough, until a body
@@ -175,21 +178,24 @@ impl Health {
             return None;
         }
         self.broken = HOP_FAILURES_MAX - 1;
+        let wait = self.broken_wait;
+        self.broken_wait = (wait * 2).min(HOP_WAIT_MAX);
         // Its heads come, so asking it costs nobody a timeout, and half a blob is better than none.
-        Some(self.go_down(now, true, spread))
+        Some(self.go_down(now, true, wait, spread))
     }
 
     /// Takes note that a body ended exactly.
     pub(super) const fn ended(&mut self) {
         self.broken = 0;
+        self.broken_wait = HOP_WAIT_MIN;
     }
 
-    fn go_down(&mut self, now: Instant, is_quick: bool, spread: f64) -> Change {
-        let wait = spread_out(HOP_WAIT_MIN, spread);
+    fn go_down(&mut self, now: Instant, is_quick: bool, base: Duration, spread: f64) -> Change {
+        let wait = spread_out(base, spread);
         self.down = Some(Down {
             since: now,
             until: now + wait,
-            wait: HOP_WAIT_MIN,
+            wait: base,
             is_quick,
             is_probed: false,
         });
@@ -272,7 +278,9 @@ mod tests {
         assert_eq!(health.admit(now), Admission::LastResort);
         assert_eq!(health.admit(now + HOP_WAIT_MIN), Admission::Probe);
         assert!(health.answered(now + HOP_WAIT_MIN).is_some());
-        assert!(health.broke(now, EVEN).is_some(), "it has not got better");
+        let wait = 2 * HOP_WAIT_MIN;
+        let again = health.broke(now, EVEN);
+        assert_eq!(again, Some(Change::WentDown { wait }), "it is no better");
     }
 
     #[test]

@@ -32,6 +32,7 @@ pub mod head;
 mod health;
 mod idle;
 mod keys;
+mod lease;
 mod names;
 mod options;
 mod passed;
@@ -48,6 +49,7 @@ mod throttle;
 mod token;
 mod trail;
 mod trust;
+mod verdict;
 
 #[cfg(test)]
 mod tests;

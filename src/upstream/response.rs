@@ -11,11 +11,11 @@ use std::fmt;
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::board::Lease;
 use super::connection::Connection;
 use super::error::{Error, Phase};
 use super::head::{Framing, Head};
 use super::idle;
+use super::lease::Lease;
 use super::passed;
 use super::request::Validator;
 use crate::http::range::{self, ContentRange};

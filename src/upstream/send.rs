@@ -1,18 +1,19 @@
 //! Sends one request: to the hops in the order of the policy, until one answers.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use url::Url;
 
 use super::authorization::Authorization;
-use super::board::{self, Lease, Ticket};
+use super::board::{self, Ticket};
 use super::budget::{NoTurn, Permit};
 use super::error::{Error, Phase};
-use super::health::Failing;
+use super::lease::Lease;
 use super::place::{authority, shown};
 use super::throttle::{self, Backoff};
 use super::token::Purpose;
+use super::verdict::{Scope, Slow, settle, slow};
 use super::{Authority, Method, Request, Response, Upstream, redirect};
 use crate::limits::REDIRECTS_MAX;
 use crate::metrics::HopOutcome;
@@ -198,7 +199,7 @@ impl Upstream {
         let slow = match &outcome {
             Ok(response) => slow(response, request),
             Err(Error::Throttled { retry_after, .. }) => Some(Slow {
-                is_hops: false,
+                scope: Scope::Behind,
                 asked: Some(*retry_after),
             }),
             Err(_) => None,
@@ -215,17 +216,18 @@ impl Upstream {
             };
         };
         ticket.answered(HopOutcome::Answered);
-        if slow.is_hops {
-            self.board.throttled(permit, slow.asked);
-        } else {
-            self.board.not_throttled(permit);
+        match slow.scope {
+            Scope::Everybody => self.board.throttled(permit, slow.asked),
+            Scope::Behind => self.board.not_throttled(permit),
+            // Were it the probe, the next one is.
+            Scope::Login => {}
         }
         if let Ok(response) = outcome {
             response.discard().await;
         }
-        match slow.is_hops {
-            true => Heard::Throttled,
-            false => Heard::Later(slow.asked),
+        match slow.scope {
+            Scope::Everybody => Heard::Throttled,
+            Scope::Login | Scope::Behind => Heard::Later(slow.asked),
         }
     }
 
@@ -333,73 +335,4 @@ impl Upstream {
 fn refused(url: &Url, why: &'static str) -> Error {
     let host = authority(url).to_owned();
     Error::Redirect { host, why }
-}
-
-/// Says whether a response asks to slow down: 429, or 503 with `Retry-After`.
-pub(super) fn is_slow(response: &Response) -> bool {
-    match response.status() {
-        429 => true,
-        503 => response.field("retry-after").is_some(),
-        _ => false,
-    }
-}
-
-/// A wish to be left alone.
-struct Slow {
-    /// Whether it is the hop's, towards all; else it is about this request alone.
-    is_hops: bool,
-    /// For how long, if it says so.
-    asked: Option<Duration>,
-}
-
-/// Returns the wish of a response that asks to slow down.
-///
-/// What concerns this request alone: the word of whoever the hop redirects to, that of a cache about what
-/// is behind it, and a 429 to a client's own login, which has a quota of its own.
-fn slow(response: &Response, request: &Request) -> Option<Slow> {
-    if !is_slow(response) {
-        return None;
-    }
-    let field = response.field("retry-after");
-    let asked = field.and_then(|value| throttle::retry_after(value, SystemTime::now()));
-    let is_logins = response.status() == 429 && matches!(request.authority, Authority::Client(_));
-    let is_about_others = response.field("cache-status").is_some() || !response.is_own();
-    Some(Slow {
-        is_hops: !is_logins && !is_about_others,
-        asked,
-    })
-}
-
-/// Tells the board what came of a request; says whether the hop answered something.
-fn settle(ticket: Ticket<'_>, outcome: &Result<Response, Error>) -> bool {
-    let error = match outcome {
-        Ok(response) if is_ill(response) => {
-            let why = format!("it answered {}", response.status());
-            ticket.failed(Failing::Ill, HopOutcome::Failed, &why);
-            return true;
-        }
-        Ok(_) => {
-            ticket.answered(HopOutcome::Answered);
-            return true;
-        }
-        // Nobody was asked.
-        Err(Error::Request(_)) => return false,
-        Err(error) => error,
-    };
-    let is_heard = ticket.is_heard();
-    match board::sort(error) {
-        Some((failing, counted)) if !is_heard => {
-            ticket.failed(failing, counted, &error.to_string());
-        }
-        // It was a token service, or whoever the hop redirects to.
-        sorted => ticket.answered(sorted.map_or(HopOutcome::Failed, |(_, counted)| counted)),
-    }
-    is_heard
-}
-
-/// Says whether the hop itself tells that it fails. A cache that tells of a failure behind it is well, and
-/// may have other things; 501, 505 and the like are about the request, 508 about the configuration.
-fn is_ill(response: &Response) -> bool {
-    let is_error = matches!(response.status(), 500 | 502 | 503 | 504);
-    is_error && response.is_own() && response.field("cache-status").is_none()
 }

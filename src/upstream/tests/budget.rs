@@ -212,10 +212,28 @@ fn a_payment_that_is_given_up_lets_the_next_one_go() {
         let upstream = Upstream::new(options).unwrap();
         let share = upstream.share();
         share.pay(1500, Urgency::Client).await;
-        let given_up =
-            crate::rt::timeout(Duration::from_millis(10), share.pay(100, Urgency::Client));
-        let (given_up, ()) = (given_up.await, share.pay(100, Urgency::Client).await);
-        assert!(given_up.is_err());
+        let (behind, done) = (
+            share.clone(),
+            Arc::new((Mutex::new(false), Notify::default())),
+        );
+        let told = Arc::clone(&done);
+        let first = share.pay(100, Urgency::Client);
+        let given_up = crate::rt::timeout(Duration::from_millis(10), async {
+            // Takes its place when the first one has its own.
+            spawn(async move {
+                behind.pay(100, Urgency::Client).await;
+                *told.0.lock() = true;
+                told.1.wake_all();
+            });
+            first.await;
+        });
+        assert!(given_up.await.is_err());
+        let all = done.1.wait(|| done.0.lock().then_some(()));
+        assert!(
+            crate::rt::timeout(Duration::from_secs(10), all)
+                .await
+                .is_ok()
+        );
     });
 }
 
