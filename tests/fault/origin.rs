@@ -87,7 +87,8 @@ fn a_chunked_blob_that_is_cut_or_corrupt_never_ends_cleanly() {
     // Without a length only the end tells a client that it has all: that end must not come.
     let rig = Rig::start();
     let blob = rig.origin.make(10, SIZE);
-    rig.origin.plan(&blob, Plan::whole().chunked().cut(SIZE / 2));
+    rig.origin
+        .plan(&blob, Plan::whole().chunked().cut(SIZE / 2));
     rig.expect_broken_by(&blob, Plan::whole().chunked().cut(0));
     rig.origin.plan(&blob, Plan::whole().chunked().corrupt(7));
     rig.expect_broken(&blob);
