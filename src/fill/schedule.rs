@@ -218,8 +218,8 @@ impl<'f> Schedule<'f> {
             if plan.claims(Purpose::Ahead) >= self.options.streams_max {
                 return;
             }
-            let least = gap.start + AHEAD_BYTES_MIN;
-            let most = gap.start + AHEAD_BYTES_MAX;
+            let least = gap.start.saturating_add(AHEAD_BYTES_MIN);
+            let most = gap.start.saturating_add(AHEAD_BYTES_MAX);
             let end = wanted.end.max(least).min(most).min(gap.end);
             let key = plan.claim(gap.start..end, Purpose::Ahead);
             drop(plan);

@@ -261,6 +261,7 @@ impl Sink {
     /// # Errors
     /// Why the sink failed; nothing more can be given to it then.
     pub(super) async fn buffer(self: &Arc<Self>) -> Result<Buffer, Failure> {
+        let mut is_held_back = false;
         let bytes = self
             .changed
             .wait(|| {
@@ -275,7 +276,7 @@ impl Sink {
                     queue.buffers += 1;
                     return Some(Ok(Vec::with_capacity(self.buffer_bytes())));
                 }
-                queue.held_back += 1;
+                queue.held_back += u64::from(!std::mem::replace(&mut is_held_back, true));
                 None
             })
             .await?;
