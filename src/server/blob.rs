@@ -303,8 +303,7 @@ async fn answer_absent(
             Some(Err(Ending::Denied(reply))) => return exchange.reply(terms, reply).await,
         }
     }
-    let reply = Reply::error(Code::Unavailable, "too many transfers at once");
-    exchange.reply(terms, reply.with("Retry-After", "1")).await
+    exchange.reply(terms, Reply::too_many_fills()).await
 }
 
 /// Returns the part that a request asks for; `None` where it is all of the blob, or may be.

@@ -126,6 +126,14 @@ impl Reply {
         reply
     }
 
+    /// Too many blobs are being fetched at once. It says what it is about: a cache in front would else leave this
+    /// one alone altogether for as long.
+    pub(super) fn too_many_fills() -> Self {
+        Self::error(Code::Unavailable, "too many transfers at once")
+            .with("Retry-After", "1")
+            .with("Cache-Status", "transship; fwd=miss; detail=too-many-fills")
+    }
+
     /// What a fill's failure is to a client whose response has not begun.
     pub(super) fn of_failure(failure: &Failure) -> Self {
         match failure {

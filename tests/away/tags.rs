@@ -14,7 +14,7 @@ fn a_tag_that_was_confirmed_is_served_while_no_upstream_answers() {
     for (way, why) in [
         (Way::Says(503), "fwd-status=503"),
         (Way::Says(500), "fwd-status=500"),
-        (Way::Says(429), "fwd-status=429"),
+        (Way::Says(429), "detail=upstream-throttled"),
         (Way::Silent, "detail=upstream-late"),
         (Way::Refused, "detail=upstream-failed"),
     ] {
