@@ -230,7 +230,7 @@ impl Reply {
             let seconds = retry_after.as_secs_f64().ceil().max(1.0);
             return Self::error(Code::Unavailable, "the upstream registry asks to slow down")
                 .with("Retry-After", seconds.to_string())
-                .forwarded("", "detail=upstream-throttled");
+                .forwarded("", detail(error));
         }
         let code = if error.is_timeout() {
             Code::GatewayTimeout
@@ -276,6 +276,7 @@ impl Reply {
 pub(super) const fn detail(error: &upstream::Error) -> &'static str {
     match error {
         upstream::Error::Away { .. } => "detail=upstream-down",
+        upstream::Error::Throttled { .. } => "detail=upstream-throttled",
         _ if error.is_timeout() => "detail=upstream-late",
         _ => "detail=upstream-failed",
     }
