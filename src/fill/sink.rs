@@ -155,9 +155,9 @@ impl Work {
         }
     }
 
-    /// Says whether bytes wait to be read back and hashed.
+    /// Says whether bytes wait to be read back and hashed: not once nobody wants to know what they hash to.
     const fn lags(&self) -> bool {
-        self.hashed < self.written
+        self.hashed < self.written && self.hasher.is_some() && self.partial.is_some()
     }
 
     /// Hashes bytes at `offset`, if it is their turn.

@@ -125,7 +125,8 @@ impl Schedule<'_> {
             plan.end_at(key);
             return Ok(());
         }
-        match plan.rest(key).start < reach {
+        let rest = plan.rest(key);
+        match !rest.is_empty() && rest.start < reach {
             true => Err(Fault::Hop(Failure::Corrupt("less than was said"))),
             false => Ok(()),
         }
