@@ -46,6 +46,11 @@ pub struct Request {
     pub range: Option<Span>,
     /// What the range must be of, else the hop sends all: a validator of an earlier answer.
     pub if_range: Option<Validator>,
+    /// The hop, as [`Response::hop`] names it, that is asked only if no other one answers: it has just refused
+    /// this very thing, or made no sense.
+    ///
+    /// [`Response::hop`]: super::Response::hop
+    pub avoid: Option<String>,
     /// Who waits for it.
     pub urgency: Urgency,
     /// How long the answer may take in all; `None` is as long as the operator allows a client to wait.
@@ -109,6 +114,7 @@ impl Request {
             if_none_match: None,
             range: None,
             if_range: None,
+            avoid: None,
             urgency: Urgency::Client,
             patience: None,
         }

@@ -2,5 +2,6 @@
 
 mod pace;
 mod plan;
+mod sink;
 mod spill;
 mod wants;

@@ -16,15 +16,13 @@ const SEGMENT: u64 = SPILL_SEGMENT_BYTES;
 const WINDOW: u64 = SPILL_WINDOW_BYTES;
 
 pub(super) fn fill() -> Arc<Fill> {
-    let digest = Digest::of(Algorithm::Sha256, b"");
+    fill_of(Digest::of(Algorithm::Sha256, b""))
+}
+
+pub(super) fn fill_of(digest: Digest) -> Arc<Fill> {
     let (authority, trail) = (Authority::Cache, Trail::default());
-    Arc::new(Fill::new(
-        digest,
-        "a/b",
-        authority,
-        trail,
-        OnRange::Complete,
-    ))
+    let on_range = OnRange::Complete;
+    Arc::new(Fill::new(digest, "a/b", authority, trail, on_range))
 }
 
 fn spill(fill: &Fill, from: u64) {
