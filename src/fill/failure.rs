@@ -13,8 +13,10 @@ pub enum Failure {
     Refused(Arc<upstream::Refusal>),
     /// The next hop could not be reached, broke off, or broke the protocol.
     Upstream(Arc<upstream::Error>),
-    /// What came was not the blob: the next hop's fault, or that of the path to it.
+    /// All that came is not the blob: the next hop's fault, or that of the path to it.
     Corrupt(&'static str),
+    /// A next hop's answer is of no use; what came before it may be good.
+    Nonsense(&'static str),
     /// The disk failed.
     Disk(Arc<std::io::Error>),
     /// Only parts of the blob were asked for, and nobody asks any more. No follower hears of it.
@@ -29,7 +31,7 @@ impl Failure {
     pub const fn outcome(&self) -> FillOutcome {
         match self {
             Self::Refused(_) => FillOutcome::Refused,
-            Self::Upstream(_) => FillOutcome::UpstreamFailed,
+            Self::Upstream(_) | Self::Nonsense(_) => FillOutcome::UpstreamFailed,
             Self::Corrupt(_) => FillOutcome::Corrupt,
             Self::Unwanted => FillOutcome::Unwanted,
             Self::Disk(_) | Self::Lost => FillOutcome::DiskFailed,
@@ -42,7 +44,9 @@ impl fmt::Display for Failure {
         match self {
             Self::Refused(refusal) => write!(f, "the next hop answered {}", refusal.status),
             Self::Upstream(error) => write!(f, "{error}"),
-            Self::Corrupt(what) => write!(f, "the next hop sent something else: {what}"),
+            Self::Corrupt(what) | Self::Nonsense(what) => {
+                write!(f, "the next hop sent something else: {what}")
+            }
             Self::Disk(error) => write!(f, "disk: {error}"),
             Self::Unwanted => f.write_str("nobody wants more of it"),
             Self::Lost => f.write_str("the fill ended without a word"),

@@ -106,6 +106,18 @@ impl Held {
         });
     }
 
+    /// Has memory begin with the byte at `start`, before anything was written to it.
+    pub(super) fn begin_at(&mut self, start: u64) {
+        if let Some(memory) = &mut self.memory {
+            (memory.from, memory.start) = (start, start);
+        }
+    }
+
+    /// Returns how many follow.
+    pub(super) fn followers(&self) -> usize {
+        self.seats.len()
+    }
+
     /// Says what the disk said, if it has failed.
     pub(super) fn cause(&self) -> Option<Arc<io::Error>> {
         self.memory.as_ref().map(|m| Arc::clone(&m.cause))

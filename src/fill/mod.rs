@@ -60,6 +60,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 
@@ -71,7 +72,7 @@ pub use progress::{Fill, Order};
 pub use wants::Wanted;
 
 use crate::digest::Digest;
-use crate::limits::FILLS_MAX;
+use crate::limits::{FILLS_MAX, PROVING_THREADS, REFUSALS_LOGGED_A_SECOND};
 use crate::metrics::Counters;
 use crate::rt::{self, Pool};
 use crate::store::Store;
@@ -101,10 +102,15 @@ pub struct Fills {
     store: Arc<Store>,
     upstream: Arc<Upstream>,
     sinks: Pool,
+    /// Threads that hash again what earlier fills have left.
+    resuming: Pool,
     spills: Permits,
     options: Options,
     /// How many streams were of use to the last large fill, for the next one to begin with.
     streams_of_use: AtomicUsize,
+    /// Lines about failed fills that were logged in which second since when.
+    logged: Mutex<(u64, u32)>,
+    since: Instant,
 }
 
 impl Fills {
@@ -119,14 +125,18 @@ impl Fills {
         threads: usize,
     ) -> io::Result<Self> {
         let sinks = Pool::start("sink", threads)?;
+        let resuming = Pool::start("resume", PROVING_THREADS)?;
         Ok(Self {
             running: Mutex::default(),
             store,
             upstream,
             sinks,
+            resuming,
             spills: Permits::default(),
             options,
             streams_of_use: AtomicUsize::new(1),
+            logged: Mutex::default(),
+            since: Instant::now(),
         })
     }
 
@@ -193,6 +203,26 @@ impl Fills {
         sinks
             .filter_map(Weak::upgrade)
             .for_each(|sink| sink.leave());
+    }
+
+    /// Says whether another line about a failed fill may be logged: clients must not fill the log.
+    fn may_log(&self) -> bool {
+        let now = self.since.elapsed().as_secs();
+        let mut logged = self.logged.lock();
+        if logged.0 != now {
+            *logged = (now, 0);
+        }
+        logged.1 += 1;
+        logged.1 <= REFUSALS_LOGGED_A_SECOND
+    }
+
+    /// Says whether a fill runs that fetches something, or has a client.
+    #[must_use]
+    pub fn are_busy(&self) -> bool {
+        let running = self.running.lock();
+        running
+            .values()
+            .any(|fill| !fill.is_idle() || fill.is_followed())
     }
 
     /// Returns how many streams a large fill may begin with.

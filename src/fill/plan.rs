@@ -95,12 +95,25 @@ impl Plan {
         None
     }
 
+    /// Returns how many bytes have been received from the first one on.
+    pub(super) fn prefix(&self) -> u64 {
+        self.received.prefix()
+    }
+
     /// Returns what is to be fetched next of bytes that somebody waits for: nothing if they are here, or the
     /// first of them are being fetched.
     pub(super) fn gap_for(&self, wanted: &Range<u64>) -> Option<Range<u64>> {
         let at = self.received.end_from(wanted.start);
         let is_over = at >= wanted.end.min(self.size_bytes);
         (!is_over && self.claim_of(at).is_none()).then(|| at..self.end_of_gap(at))
+    }
+
+    /// Says whether nothing of `range` has come or is being fetched.
+    fn is_missing(&self, range: &Range<u64>) -> bool {
+        range.is_empty()
+            || self.gap_for(range).is_some_and(|gap| {
+                gap.start == range.start && gap.end >= range.end.min(self.size_bytes)
+            })
     }
 
     fn claim_of(&self, at: u64) -> Option<&Claim> {
@@ -118,6 +131,10 @@ impl Plan {
 
     /// Gives `range`, of which nobody fetches anything, to a stream.
     pub(super) fn claim(&mut self, range: Range<u64>, purpose: Purpose) -> Key {
+        debug_assert!(
+            self.is_missing(&range),
+            "{range:?} is not missing: {self:?}"
+        );
         let key = Key(self.keys);
         self.keys += 1;
         let claim = Claim {
@@ -153,6 +170,11 @@ impl Plan {
                 claim.rest.end = end.min(claim.reach).max(rest.end);
             }
         }
+    }
+
+    /// Returns what a claim is for.
+    pub(super) fn purpose(&self, key: Key) -> Option<Purpose> {
+        self.claims.get(&key).map(|claim| claim.purpose)
     }
 
     /// Returns what is still to come of a claim: from the next byte to before its end.

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{OnceLock, Weak};
 use std::time::Instant;
 
@@ -77,6 +77,9 @@ pub struct Fill {
     authority: Authority,
     trail: Trail,
     on_range: OnRange,
+    is_part: AtomicBool,
+    /// Nothing is fetched, and nothing asked for.
+    is_idle: AtomicBool,
     /// What the caches behind the next hop say of their part; set with its head.
     cache_status: OnceLock<String>,
     /// Where its bytes go, once there are any.
@@ -111,6 +114,8 @@ impl Fill {
     ) -> Self {
         Self {
             on_range,
+            is_part: AtomicBool::new(false),
+            is_idle: AtomicBool::new(false),
             digest,
             repository: repository.to_owned(),
             authority,
@@ -163,6 +168,24 @@ impl Fill {
 
     pub(super) fn set_cache_status(&self, said: String) {
         drop(self.cache_status.set(said));
+    }
+
+    pub(super) fn set_idle(&self, is_idle: bool) {
+        self.is_idle.store(is_idle, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.is_idle.load(Ordering::Relaxed)
+    }
+
+    /// Says whether somebody wants all of the blob.
+    pub(super) fn is_wanted_whole(&self) -> bool {
+        self.wants.lock().is_whole()
+    }
+
+    /// Says whether anybody wants a part.
+    pub(super) fn has_parts(&self) -> bool {
+        self.wants.lock().has_parts()
     }
 
     /// Says whether all of the blob is to be fetched.
@@ -245,7 +268,7 @@ impl Fill {
     /// Says whether bytes from `start` on come before their turn, if they come next.
     pub(super) fn order_of(&self, start: u64) -> Order {
         // Where only parts are fetched the end may never be proved.
-        let may_end_early = !self.is_for_all();
+        let may_end_early = !self.is_for_all() || self.is_part();
         match may_end_early || start > self.filled.load(Ordering::Acquire) {
             true => Order::Ahead,
             false => Order::InTurn,
@@ -274,6 +297,18 @@ impl Fill {
         self.changed.wake_all();
     }
 
+    /// Goes on as a part from `start` on that passes the disk: there is nothing before it, and no proof.
+    pub(super) fn pass_part(&self, start: u64) {
+        self.is_part.store(true, Ordering::Release);
+        self.held.lock().begin_at(start);
+        self.landed.lock().add(0..start);
+    }
+
+    /// Says whether it is a part that passes the disk.
+    pub(super) fn is_part(&self) -> bool {
+        self.is_part.load(Ordering::Acquire)
+    }
+
     /// Tells that `range` is in the file; returns how many bytes are from the first one on. What may be
     /// sent in order stays short of them.
     pub(super) fn land(&self, range: Range<u64>, size_bytes: Option<u64>) -> u64 {
@@ -283,7 +318,7 @@ impl Fill {
             landed.prefix()
         };
         let sendable = sendable(prefix, size_bytes);
-        let is_more = sendable > self.filled.load(Ordering::Relaxed);
+        let is_more = sendable > self.filled.load(Ordering::Relaxed) && !self.is_part();
         if is_more {
             self.filled.store(sendable, Ordering::Release);
         }

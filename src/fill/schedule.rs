@@ -27,7 +27,9 @@ use super::retries::Retries;
 use super::sink::Sink;
 use super::stream::Fault;
 use super::{Failure, Fill, Fills, Options};
-use crate::limits::{AHEAD_BYTES_MAX, AHEAD_BYTES_MIN, PARTS_IDLE, STREAMS_BYTES_MIN};
+use crate::limits::{
+    AHEAD_BYTES_MAX, AHEAD_BYTES_MIN, FILL_PATIENCE, PARTS_IDLE, STREAMS_BYTES_MIN,
+};
 use crate::metrics::{Counters, StreamKind};
 use crate::rt::{self, Group};
 use crate::upstream::{Request, Response, Share, Validator};
@@ -56,15 +58,28 @@ pub(super) struct Schedule<'f> {
     flowing: Cell<usize>,
     /// Nothing is asked for before this, as a stream has broken off.
     pause: Cell<Option<Instant>>,
-    /// The first answer is a part, and the rest has to wait for it.
-    is_opening_ahead: Cell<bool>,
     /// There have been several streams in order.
     is_parallel: Cell<bool>,
-    /// The disk has failed: one stream, in order.
-    is_single: Cell<bool>,
+    mode: Cell<Mode>,
+    /// A hop that has just refused what others may give, or made no sense.
+    pub(super) avoided: RefCell<Option<String>>,
+    /// When bytes came last.
+    last_bytes: Cell<Instant>,
     heeded: Cell<u64>,
     /// Since when nobody has wanted anything.
     idle_since: Cell<Option<Instant>>,
+}
+
+/// What may be fetched just now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// The first answer is a part that a client waits for: while it does, and nobody waits for all of the blob,
+    /// the rest does not get in its way.
+    PartFirst,
+    /// Parts and what comes next in order, side by side.
+    Ordinary,
+    /// The disk has failed: one stream, in order.
+    Single,
 }
 
 /// A stream that receives, counted while it does.
@@ -103,47 +118,54 @@ impl<'f> Schedule<'f> {
             retries: RefCell::default(),
             flowing: Cell::new(0),
             pause: Cell::new(None),
-            is_opening_ahead: Cell::new(false),
             is_parallel: Cell::new(false),
-            is_single: Cell::new(false),
+            mode: Cell::new(Mode::Ordinary),
+            avoided: RefCell::default(),
+            last_bytes: Cell::new(Instant::now()),
             heeded: Cell::new(0),
             idle_since: Cell::new(None),
         }
     }
 
-    /// Fetches what is missing, beginning with an answer that is there; returns how it ended.
+    /// Fetches what is missing, beginning with an answer that is there if it is of use; returns how it ended.
     ///
     /// # Errors
     /// Why it cannot be had.
-    pub(super) async fn run(
-        &self,
-        key: Key,
-        purpose: Purpose,
-        opened: Response,
-    ) -> Result<Done, Failure> {
-        *self.validator.borrow_mut() = opened.validator();
-        let rest = self.plan.borrow().rest(key);
-        let is_part = purpose == Purpose::Ahead && rest.end - rest.start <= AHEAD_BYTES_MAX;
-        self.is_opening_ahead.set(is_part);
-        self.counters.count_stream(StreamKind::First);
+    pub(super) async fn run(&self, opened: Option<(Key, Response)>) -> Result<Done, Failure> {
         let mut streams = Group::new();
-        streams.add(self.stream(key, Some(opened)));
+        if let Some((key, response)) = opened {
+            *self.validator.borrow_mut() = response.validator();
+            let (rest, purpose) = (
+                self.plan.borrow().rest(key),
+                self.plan.borrow().purpose(key),
+            );
+            if purpose == Some(Purpose::Ahead) && rest.end - rest.start <= AHEAD_BYTES_MAX {
+                self.mode.set(Mode::PartFirst);
+            }
+            self.counters.count_stream(StreamKind::First);
+            streams.add(self.stream(key, Some(response)));
+        }
         loop {
+            // First: what the plan takes for received may have been lost.
+            if self.fill.is_spilled() && self.mode.get() != Mode::Single {
+                self.fall_back(&mut streams).await;
+            }
             if self.plan.borrow().is_done() {
                 streams.clear();
+                self.sink.drain().await;
+                if self.fill.is_spilled() && self.mode.get() != Mode::Single {
+                    continue;
+                }
                 return self.sink.finish().await;
-            }
-            if self.fill.is_spilled() && !self.is_single.get() {
-                self.fall_back(&mut streams).await;
             }
             self.start(&mut streams);
             let event = self.event(&mut streams).await;
             match event {
-                Some((key, outcome)) => self.heed(key, outcome)?,
+                Some((key, outcome)) => self.ended(key, outcome)?,
                 None if self.is_unwanted(&streams) => return Err(Failure::Unwanted),
                 None => {}
             }
-            self.heed_pace();
+            self.look_at_pace();
         }
     }
 
@@ -179,6 +201,7 @@ impl<'f> Schedule<'f> {
     /// Says whether nothing is asked for any more: only parts were, and they have come.
     fn is_unwanted(&self, streams: &Streams<'_>) -> bool {
         let is_idle = streams.is_empty() && self.pause.get().is_none() && !self.fill.is_for_all();
+        self.fill.set_idle(is_idle);
         if !is_idle || self.fill.is_followed() {
             self.idle_since.set(None);
             return false;
@@ -203,9 +226,8 @@ impl<'f> Schedule<'f> {
 
     /// Fetches parts that clients wait for.
     fn start_ahead<'s>(&'s self, streams: &mut Streams<'s>) {
-        if self.ignores_ranges.get()
-            || self.is_single.get()
-            || self.plan.borrow().size_bytes().is_none()
+        if !self.may_ask_for_parts()
+            || self.plan.borrow().claims(Purpose::Ahead) >= self.options.streams_max
         {
             return;
         }
@@ -230,8 +252,7 @@ impl<'f> Schedule<'f> {
 
     /// Fetches the rest in order.
     fn start_front<'s>(&'s self, streams: &mut Streams<'s>) {
-        let is_wanted = self.is_single.get() || self.fill.is_for_all();
-        if !is_wanted || self.is_opening_ahead.get() {
+        if !self.is_front_wanted() {
             return;
         }
         let wanted = self.streams();
@@ -264,6 +285,30 @@ impl<'f> Schedule<'f> {
         }
     }
 
+    /// Says whether ranges can be asked for at all.
+    fn may_ask_for_parts(&self) -> bool {
+        !self.ignores_ranges.get()
+            && self.mode.get() != Mode::Single
+            && self.plan.borrow().size_bytes().is_some()
+    }
+
+    /// Says whether what comes next in order is to be fetched.
+    fn is_front_wanted(&self) -> bool {
+        if self.fill.is_part() {
+            let gap = self.plan.borrow().front_gap();
+            let wants = self.fill.wants.lock();
+            return gap
+                .is_some_and(|gap| wants.parts().iter().any(|part| part.contains(&gap.start)));
+        }
+        let is_waited_for = self.fill.is_followed();
+        match self.mode.get() {
+            Mode::Single => true,
+            Mode::PartFirst if !self.fill.is_wanted_whole() && self.fill.has_parts() => false,
+            // Parts come no other way from a next hop that knows none, or does not say how much there is.
+            _ => self.fill.is_for_all() || is_waited_for && !self.may_ask_for_parts(),
+        }
+    }
+
     /// Returns how many streams there should be for what is fetched in order: what little is left needs no
     /// others, but is shared among those that there are.
     fn streams(&self) -> usize {
@@ -278,16 +323,18 @@ impl<'f> Schedule<'f> {
     /// Says whether there may be another stream beside those that there are.
     fn may_add(&self, plan: &Plan) -> bool {
         !self.ignores_ranges.get()
-            && !self.is_single.get()
+            && self.mode.get() != Mode::Single
             && plan.size_bytes().is_some()
             && self.fills.upstream.has_spare()
     }
 
-    /// Heeds that a stream has ended.
-    fn heed(&self, key: Key, outcome: Result<(), Fault>) -> Result<(), Failure> {
+    /// Does what the end of a stream asks for.
+    fn ended(&self, key: Key, outcome: Result<(), Fault>) -> Result<(), Failure> {
         self.plan.borrow_mut().give_back(key);
         // Whatever became of it, the first answer keeps nobody waiting any more.
-        self.is_opening_ahead.set(false);
+        if self.mode.get() == Mode::PartFirst {
+            self.mode.set(Mode::Ordinary);
+        }
         let failure = match outcome {
             Ok(()) => return Ok(()),
             Err(Fault::Ours(failure)) => return Err(failure),
@@ -299,10 +346,10 @@ impl<'f> Schedule<'f> {
             Err(Fault::Hop(failure)) => failure,
         };
         let received = self.received.get();
-        let is_refusal = matches!(failure, Failure::Refused(_) | Failure::Corrupt(_));
+        let is_refusal = matches!(failure, Failure::Refused(_) | Failure::Nonsense(_));
         let spread = rt::spread();
         let wait = self.retries.borrow_mut().next(received, is_refusal, spread);
-        let Some(wait) = wait else {
+        let Some(wait) = wait.filter(|_| !self.patience_left().is_zero()) else {
             return Err(failure);
         };
         tracing::debug!(digest = %self.fill.digest(), received, %failure, "a fill goes on after a break");
@@ -311,8 +358,19 @@ impl<'f> Schedule<'f> {
         Ok(())
     }
 
+    /// Takes note of bytes that have come.
+    pub(super) fn note_received(&self, count: u64) {
+        self.received.set(self.received.get() + count);
+        self.last_bytes.set(Instant::now());
+    }
+
+    /// Returns how long it may take until the next bytes come, since the last ones did.
+    pub(super) fn patience_left(&self) -> Duration {
+        FILL_PATIENCE.saturating_sub(self.last_bytes.get().elapsed())
+    }
+
     /// Looks whether more streams bring more.
-    fn heed_pace(&self) {
+    fn look_at_pace(&self) {
         if !self.is_measured() {
             return;
         }
@@ -333,15 +391,17 @@ impl<'f> Schedule<'f> {
 
     /// Goes on with one stream, in order, as the disk has failed.
     async fn fall_back<'s>(&'s self, streams: &mut Streams<'s>) {
-        self.is_single.set(true);
-        self.is_opening_ahead.set(false);
+        self.mode.set(Mode::Single);
         self.pace.borrow_mut().settle_for_one();
-        if self.plan.borrow().is_in_order() {
+        // What came ahead of its turn is not there any more, even if all before it has come since.
+        let written = self.sink.drain().await;
+        let mut plan = self.plan.borrow_mut();
+        if plan.is_in_order() && plan.prefix() == written {
             return;
         }
+        plan.start_over(written);
+        drop(plan);
         streams.clear();
-        let written = self.sink.drain().await;
-        self.plan.borrow_mut().start_over(written);
     }
 
     /// Counts a stream while it receives.

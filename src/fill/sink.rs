@@ -37,6 +37,7 @@ pub(super) struct Sink {
     fill: Arc<Fill>,
     fills: Arc<Fills>,
     size_bytes: Option<u64>,
+    begun_with: u64,
 }
 
 #[derive(Debug, Default)]
@@ -85,11 +86,11 @@ impl Drop for Sink {
 /// Takes what an earlier fill has left of a blob, if it is of that size. What cannot be had is no loss.
 fn take_kept(fills: &Fills, fill: &Fill, size_bytes: Option<u64>) -> Option<Kept> {
     let digest = fill.digest();
-    let kept = fills.store.take_kept(&digest).unwrap_or_else(|error| {
+    let taken = fills.store.take_kept(&digest, Some(size_bytes?));
+    taken.unwrap_or_else(|error| {
         tracing::debug!(%digest, %error, "an unfinished blob could not be taken");
         None
-    });
-    kept.filter(|kept| Some(kept.size_bytes) == size_bytes)
+    })
 }
 
 /// A buffer on loan. Dropped with its bytes in it, or while somebody else has them, it is replaced.
@@ -128,8 +129,8 @@ impl Drop for Buffer {
 
 impl Work {
     /// Begins a file, or goes over to memory at once.
-    fn begin(fills: &Fills, fill: &Fill, size_bytes: Option<u64>) -> Result<Self, Failure> {
-        let partial = match fills.store.begin(size_bytes) {
+    fn begin(fills: &Fills, fill: &Fill, room_bytes: Option<u64>) -> Result<Self, Failure> {
+        let partial = match fills.store.begin(room_bytes) {
             Ok(partial) => Some(partial),
             Err(error) => {
                 fills.spill(fill, 0, error)?;
@@ -205,6 +206,7 @@ impl Sink {
     /// Begins the file of a blob that has `size_bytes`, if that is known, or goes over to memory at once. May
     /// block.
     ///
+    /// - `room_bytes`: how much room it takes at once; `None` is as it grows.
     /// - `goes_on`: whether with a file that an earlier fill has left, if there is one.
     ///
     /// # Errors
@@ -213,18 +215,20 @@ impl Sink {
         fills: Arc<Fills>,
         fill: Arc<Fill>,
         size_bytes: Option<u64>,
+        room_bytes: Option<u64>,
         goes_on: bool,
     ) -> Result<Arc<Self>, Failure> {
         let kept = goes_on.then(|| take_kept(&fills, &fill, size_bytes));
         let work = match kept.flatten() {
             Some(kept) => Work::going_on(kept),
-            None => Work::begin(&fills, &fill, size_bytes)?,
+            None => Work::begin(&fills, &fill, room_bytes)?,
         };
         if let Some(partial) = &work.partial {
             fill.held.lock().set_disk(partial.file());
             fill.land(0..work.written, size_bytes);
         }
         let sink = Arc::new(Self {
+            begun_with: work.written,
             queue: Mutex::default(),
             changed: Notify::default(),
             work: Mutex::new(work),
@@ -246,9 +250,16 @@ impl Sink {
         }
     }
 
-    /// Returns how many bytes have been written from the first one on.
-    pub(super) fn written(&self) -> u64 {
-        self.work.lock().written
+    /// Returns how many bytes were there when it was begun.
+    pub(super) const fn begun_with(&self) -> u64 {
+        self.begun_with
+    }
+
+    /// Begins with the byte at `start`, of a part that goes past the disk: what it is of is never proved.
+    pub(super) fn begin_at(&self, start: u64) {
+        let mut work = self.work.lock();
+        (work.written, work.hashed, work.hasher) = (start, start, None);
+        self.fill.pass_part(start);
     }
 
     /// Sees to it that nobody goes on with what has come: it is not the blob.
@@ -304,7 +315,8 @@ impl Sink {
         self.changed
             .wait(|| {
                 let queue = self.queue.lock();
-                (!queue.is_running && queue.chunks.is_empty()).then_some(())
+                let has_failed = matches!(queue.outcome, Some(Err(_)));
+                (has_failed || !queue.is_running && queue.chunks.is_empty()).then_some(())
             })
             .await;
         self.work.lock().written
@@ -409,6 +421,11 @@ impl Sink {
     /// Writes to disk or, from the first chunk on that the disk does not take, to memory. Memory takes bytes in
     /// their order only: says whether it did.
     fn write(&self, work: &mut Work, chunk: &Chunk) -> Result<bool, Failure> {
+        // Bytes that were written are not written again: they may have been hashed, and sent.
+        if chunk.offset < work.written {
+            tracing::error!(digest = %self.fill.digest(), offset = chunk.offset, "bytes came twice: this is a bug");
+            return Ok(false);
+        }
         if let Some(partial) = &mut work.partial {
             let Err(error) = self.fills.store.write(partial, &chunk.bytes, chunk.offset) else {
                 return Ok(true);

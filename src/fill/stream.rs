@@ -7,7 +7,7 @@ use super::Failure;
 use super::plan::Key;
 use super::schedule::Schedule;
 use super::sink::Sink;
-use crate::limits::FILL_PATIENCE;
+use crate::limits::{AHEAD_BYTES_MIN, BLOB_BYTES_MAX};
 use crate::metrics::Counters;
 use crate::upstream::{ContentRange, Response, Span, Urgency};
 
@@ -45,12 +45,12 @@ pub(super) fn read_answer(response: &Response) -> Result<Answer, Failure> {
     if let Some(coding) = response.field("content-encoding")
         && !coding.eq_ignore_ascii_case("identity")
     {
-        return Err(Failure::Corrupt("a content coding that was not asked for"));
+        return Err(Failure::Nonsense("a content coding that was not asked for"));
     }
     if status == 200 {
         let size_bytes = response.content_length();
         let range = 0..size_bytes.unwrap_or(u64::MAX);
-        return Ok(Answer {
+        return sane(Answer {
             range,
             size_bytes,
             is_whole: true,
@@ -60,12 +60,22 @@ pub(super) fn read_answer(response: &Response) -> Result<Answer, Failure> {
         Some(ContentRange {
             range,
             total: total @ Some(_),
-        }) => Ok(Answer {
+        }) => sane(Answer {
             range,
             size_bytes: total,
             is_whole: false,
         }),
-        _ => Err(Failure::Corrupt("a part without a word on which")),
+        _ => Err(Failure::Nonsense("a part without a word on which")),
+    }
+}
+
+/// No blob is so large; sums of offsets in a smaller one never overflow.
+fn sane(answer: Answer) -> Result<Answer, Failure> {
+    match answer.size_bytes {
+        Some(size_bytes) if size_bytes > BLOB_BYTES_MAX => {
+            Err(Failure::Nonsense("a size that no blob has"))
+        }
+        _ => Ok(answer),
     }
 }
 
@@ -85,8 +95,10 @@ impl Schedule<'_> {
             None => self.ask(key).await?,
         };
         let _flowing = self.flow();
-        let reach = read_answer(&response).map_err(Fault::Hop)?.range.end;
+        let answer = read_answer(&response).map_err(Fault::Hop)?;
+        let reach = answer.range.end;
         self.plan.borrow_mut().set_reach(key, reach);
+        let begin = self.plan.borrow().rest(key).start;
         loop {
             let rest = self.plan.borrow().rest(key);
             if rest.is_empty() {
@@ -102,11 +114,11 @@ impl Schedule<'_> {
             bytes.truncate(most);
             let count = bytes.len() as u64;
             buffer.hand_over(rest.start, bytes);
-            self.received.set(self.received.get() + count);
+            self.note_received(count);
             self.plan.borrow_mut().receive(key, count);
             match end {
                 Ok(false) => {}
-                Ok(true) => return self.heed_end(key, reach),
+                Ok(true) => return self.heed_end(key, begin..reach),
                 Err(failure) => return Err(Fault::Hop(failure)),
             }
             let urgency = self.urgency();
@@ -118,16 +130,23 @@ impl Schedule<'_> {
 
     /// Heeds that a body has ended as its framing says: of a blob without a size that is its end.
     ///
-    /// - `reach`: where it was to end.
-    fn heed_end(&self, key: Key, reach: u64) -> Result<(), Fault> {
+    /// - `said`: what was to come of it.
+    fn heed_end(&self, key: Key, said: Range<u64>) -> Result<(), Fault> {
         let mut plan = self.plan.borrow_mut();
         if plan.size_bytes().is_none() {
             plan.end_at(key);
             return Ok(());
         }
         let rest = plan.rest(key);
-        match !rest.is_empty() && rest.start < reach {
-            true => Err(Fault::Hop(Failure::Corrupt("less than was said"))),
+        if rest.is_empty() {
+            return Ok(());
+        }
+        if rest.start < said.end {
+            return Err(Fault::Hop(Failure::Nonsense("less than was said")));
+        }
+        // A part of what was asked for will do, unless it takes a request for next to nothing.
+        match said.end - said.start < AHEAD_BYTES_MIN {
+            true => Err(Fault::Hop(Failure::Nonsense("next to nothing"))),
             false => Ok(()),
         }
     }
@@ -143,11 +162,11 @@ impl Schedule<'_> {
             (response, answer) = self.ask_once(key).await?;
         }
         let rest = self.plan.borrow().rest(key);
-        let corrupt = |what| Fault::Hop(Failure::Corrupt(what));
         let size_bytes = self.plan.borrow().size_bytes();
         match (size_bytes, answer.size_bytes) {
             (Some(size), Some(said)) if size != said => {
-                return Err(corrupt("a blob of another size than before"));
+                let nonsense = Failure::Nonsense("a blob of another size than before");
+                return Err(self.avoid(&response, nonsense));
             }
             (None, Some(said)) => self.plan.borrow_mut().set_size(said),
             _ => {}
@@ -155,7 +174,8 @@ impl Schedule<'_> {
         if answer.is_whole {
             self.skip(&mut response, rest.start).await?;
         } else if answer.range.start != rest.start {
-            return Err(corrupt("other bytes than were asked for"));
+            let nonsense = Failure::Nonsense("other bytes than were asked for");
+            return Err(self.avoid(&response, nonsense));
         }
         if self.is_validator_of_use.get() {
             *self.validator.borrow_mut() = response.validator();
@@ -169,7 +189,8 @@ impl Schedule<'_> {
             (plan.rest(key), plan.size_bytes())
         };
         let mut request = self.request();
-        request.patience = Some(FILL_PATIENCE);
+        request.patience = Some(self.patience_left());
+        request.avoid = self.avoided.borrow().clone();
         if size_bytes != Some(rest.end) || rest.start > 0 {
             request.range = Some(match size_bytes {
                 Some(_) => Span::Within(rest.start, rest.end),
@@ -179,8 +200,14 @@ impl Schedule<'_> {
         }
         let sent = self.fills.upstream.send(&request).await;
         let response = sent.map_err(|error| Fault::Hop(error.into()))?;
-        let answer = read_answer(&response).map_err(Fault::Hop)?;
+        let answer = read_answer(&response).map_err(|failure| self.avoid(&response, failure))?;
         Ok((response, answer))
+    }
+
+    /// Has another hop asked next, where there is one.
+    fn avoid(&self, response: &Response, failure: Failure) -> Fault {
+        *self.avoided.borrow_mut() = Some(response.hop().to_owned());
+        Fault::Hop(failure)
     }
 
     /// Reads and drops what was not asked for, where nothing else can be had.
@@ -204,8 +231,11 @@ impl Schedule<'_> {
             buffer = received;
             let count = outcome.map_err(|error| Fault::Hop(error.into()))? as u64;
             self.counters.upstream_bytes.add(count);
+            self.share
+                .pay(usize::try_from(count).unwrap_or(usize::MAX), self.urgency())
+                .await;
             if count == 0 || count > surplus {
-                let failure = Failure::Corrupt("a blob of another size than before");
+                let failure = Failure::Nonsense("a blob of another size than before");
                 return Err(Fault::Hop(failure));
             }
             surplus -= count;

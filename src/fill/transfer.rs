@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::plan::{Plan, Purpose};
+use super::plan::{Key, Plan, Purpose};
 use super::progress::Done;
 use super::schedule::Schedule;
 use super::sink::Sink;
@@ -40,7 +40,7 @@ pub(super) async fn run(
             fill.finish(done);
         }
         Some(Err(failure)) => {
-            log_failure(fill, &failure);
+            log_failure(fills, fill, &failure);
             counters.count_fill(failure.outcome());
             // Off the list first: whoever hears of the failure and tries anew starts a new fill.
             fills.leave(fill);
@@ -71,7 +71,7 @@ impl Drop for Ending<'_> {
 }
 
 /// A refusal is the next hop's word, not a fault; the rest wants someone's eye.
-fn log_failure(fill: &Fill, failure: &Failure) {
+fn log_failure(fills: &Fills, fill: &Fill, failure: &Failure) {
     match failure {
         // The store has said it, once and not for every pull.
         Failure::Disk(error) => {
@@ -87,6 +87,7 @@ fn log_failure(fill: &Fill, failure: &Failure) {
         Failure::Unwanted => {
             tracing::debug!(digest = %fill.digest(), "fill ended: only parts were asked for");
         }
+        _ if !fills.may_log() => tracing::debug!(digest = %fill.digest(), %failure, "fill failed"),
         _ => tracing::warn!(digest = %fill.digest(), %failure, "fill failed"),
     }
 }
@@ -97,61 +98,113 @@ async fn transfer(
     opening: Option<Span>,
     counters: &Counters,
 ) -> Result<Done, Failure> {
+    // Hashing again what an earlier fill has left would keep somebody waiting who wants only a part.
     let kept = fills.store.kept_bytes(&fill.digest());
-    let rest = kept.map(Span::From);
-    let (response, answer) = open(fills, fill, opening.or(rest)).await?;
+    let kept = kept.filter(|_| opening.is_none());
+    let asked = opening.or(kept.map(Span::From));
+    let (response, answer) = open(fills, fill, asked).await?;
     let size_bytes = answer.size_bytes;
     fill.set_cache_status(response.cache_status());
-    // What an earlier fill has left is there, and hashing it again takes time.
+    // Before the followers' heads go out: they say nothing yet if there is no room at all. But what an earlier
+    // fill has left is there, and hashing it takes time.
     let goes_on = kept.is_some() && !answer.is_whole;
     if goes_on {
         fill.start_streaming(size_bytes);
     }
-    // Before the followers' heads go out: they say nothing yet if there is no room at all.
     let sink = begin(fills, fill, size_bytes, goes_on).await?;
+    if !answer.is_whole && opening.is_some() {
+        pass_part(fills, fill, &sink, answer.range.start);
+    }
     if !goes_on {
         fill.start_streaming(size_bytes);
     }
-    let mut plan = Plan::new(size_bytes, sink.written());
-    let purpose = match answer.range.start == sink.written() {
-        true => Purpose::Front,
-        false => Purpose::Ahead,
-    };
-    let key = plan.claim(answer.range, purpose);
+    let (plan, opened) = plan(&answer, fill, &sink);
     let schedule = Schedule::new(fills, fill, counters, Arc::clone(&sink), plan);
-    let outcome = schedule.run(key, purpose, response).await;
+    let opened = opened.map(|key| (key, response));
+    let outcome = schedule.run(opened).await;
     drop(schedule);
     if let Err(failure) = &outcome {
-        if matches!(failure, Failure::Corrupt(_)) {
-            sink.spoil();
-        }
+        let is_corrupt = matches!(failure, Failure::Corrupt(_));
         // What has come is left to the next fill, which takes a moment of the disk's time.
-        rt::blocking(move || drop(sink)).await?;
+        let leave = move || {
+            if is_corrupt {
+                sink.spoil();
+            }
+            drop(sink);
+        };
+        rt::blocking(leave).await?;
     }
     outcome
 }
 
-/// Asks for the blob, or for a part of it that somebody waits for and that lies ahead.
+/// Returns the plan, and the claim that the first answer is for: none where bytes are here already with which it
+/// begins.
+fn plan(answer: &Answer, fill: &Fill, sink: &Sink) -> (Plan, Option<Key>) {
+    let here = match fill.is_part() {
+        true => answer.range.start,
+        false => sink.begun_with(),
+    };
+    let mut plan = Plan::new(answer.size_bytes, here);
+    let gap = plan.gap_for(&answer.range);
+    let Some(gap) = gap.filter(|gap| gap.start == answer.range.start) else {
+        return (plan, None);
+    };
+    let purpose = match gap.start == here {
+        true => Purpose::Front,
+        false => Purpose::Ahead,
+    };
+    let key = plan.claim(gap.start..gap.end.min(answer.range.end), purpose);
+    (plan, Some(key))
+}
+
+/// Has a part go past the disk by itself, where the disk does not take the blob and nobody but the client that
+/// wants the part has come: else each part would cost all of the blob before it.
+fn pass_part(fills: &Fills, fill: &Arc<Fill>, sink: &Sink, start: u64) {
+    if !fill.is_spilled() || fill.is_wanted_whole() {
+        return;
+    }
+    // Whoever comes now starts a fill of its own.
+    fills.leave(fill);
+    if fill.held.lock().followers() <= 1 {
+        sink.begin_at(start);
+    }
+}
+
+/// Asks for the blob, or for a part of it.
 async fn open(
     fills: &Fills,
     fill: &Fill,
-    opening: Option<Span>,
+    asked: Option<Span>,
 ) -> Result<(Response, Answer), Failure> {
     let mut request = fill.request();
-    request.range = opening;
+    request.range = asked;
     let response = fills.upstream.send(&request).await?;
     let is_part = request.range.take().is_some();
     match read_answer(&response) {
-        Ok(answer) => Ok((response, answer)),
-        // The blob has no such part, or how large it is was not told: the whole of it tells.
-        Err(_) if is_part && matches!(response.status(), 206 | 416) => {
+        Ok(answer) if is_answer_to(&answer, asked) => Ok((response, answer)),
+        // The blob has no such part, how large it is was not told, or it is another part: the whole of it tells.
+        _ if is_part && matches!(response.status(), 206 | 416) => {
             drop(response);
             let response = fills.upstream.send(&request).await?;
             let answer = read_answer(&response)?;
-            Ok((response, answer))
+            match answer.is_whole {
+                true => Ok((response, answer)),
+                false => Err(Failure::Nonsense("a part where all was asked for")),
+            }
         }
+        Ok(_) => Err(Failure::Nonsense("a part where all was asked for")),
         Err(failure) => Err(failure),
     }
+}
+
+/// Says whether an answer begins where it was asked to.
+fn is_answer_to(answer: &Answer, asked: Option<Span>) -> bool {
+    let start = match asked {
+        None => return answer.is_whole,
+        Some(Span::Within(start, _) | Span::From(start)) => start,
+        Some(Span::Last(count)) => answer.size_bytes.unwrap_or(0).saturating_sub(count),
+    };
+    answer.is_whole || answer.range.start == start
 }
 
 async fn begin(
@@ -160,7 +213,14 @@ async fn begin(
     size_bytes: Option<u64>,
     goes_on: bool,
 ) -> Result<Arc<Sink>, Failure> {
-    let (fills, fill) = (Arc::clone(fills), Arc::clone(fill));
-    // Not on the sinks' threads: it may wait for room, and they have others' bytes to write.
-    rt::blocking(move || Sink::begin(fills, fill, size_bytes, goes_on)).await?
+    // Of parts nobody knows how many there will be.
+    let room_bytes = size_bytes.filter(|_| fill.is_for_all());
+    let (ours, fill) = (Arc::clone(fills), Arc::clone(fill));
+    let begin = move || Sink::begin(ours, fill, size_bytes, room_bytes, goes_on);
+    // Not on the sinks' threads: it may wait for room, and they have others' bytes to write. Hashing again what
+    // was left takes long, and has threads of its own.
+    match goes_on {
+        true => fills.resuming.run(begin).await?,
+        false => rt::blocking(begin).await?,
+    }
 }

@@ -87,6 +87,8 @@ pub const AHEAD_BYTES_MIN: u64 = 256 * 1024;
 pub const KEPT_MARK_BYTES: u64 = 64 * 1024 * 1024;
 /// How long a fill stays that only parts were asked of, after the last of its clients.
 pub const PARTS_IDLE: Duration = Duration::from_secs(30);
+/// Largest blob that is believed in, in bytes: sums of offsets in it never overflow.
+pub const BLOB_BYTES_MAX: u64 = 1 << 62;
 /// Most fills at once: each may hold a descriptor or two and [`FILL_CHUNKS_MAX`] chunks.
 pub const FILLS_MAX: usize = 1024;
 /// How often a follower that another repository's refusal hit tries under its own name.

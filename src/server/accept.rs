@@ -142,7 +142,9 @@ async fn finish(context: &Context) {
         // Connections become idle while others still send: each round lets those go.
         rt::expire_idle();
         let counters = &context.counters;
-        if counters.connections.read() == 0 && counters.fills_running.read() == 0 {
+        let are_fills_over =
+            counters.fills_running.read() == 0 || !context.service.fills.are_busy();
+        if counters.connections.read() == 0 && are_fills_over {
             return;
         }
         rt::sleep(DRAIN_TICK).await;

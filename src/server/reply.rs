@@ -140,7 +140,7 @@ impl Reply {
             // What a refusal means depends on who asked: see `permit::refusal`.
             Failure::Refused(_) => Self::error(Code::Denied, Code::Denied.record().message),
             Failure::Upstream(error) => Self::of_upstream_error(error),
-            Failure::Corrupt(_) => Self::error(
+            Failure::Corrupt(_) | Failure::Nonsense(_) => Self::error(
                 Code::BadGateway,
                 "the upstream registry sent something else",
             )

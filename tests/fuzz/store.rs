@@ -98,7 +98,7 @@ pub fn check_kept(bytes: &[u8]) {
     let (store, _house) = open(&root);
     let digest: Digest = DIGEST.parse().unwrap();
     let is_known = store.has_kept(&digest);
-    let kept = store.take_kept(&digest).unwrap();
+    let kept = store.take_kept(&digest, None).unwrap();
     if let Some(kept) = &kept {
         assert!(is_known && kept.prefix_bytes == 16 << 20 && kept.size_bytes >= 16 << 20);
     }

@@ -50,7 +50,7 @@ where
     let digest = Digest::of(Algorithm::Sha256, bytes);
     let (fills, fill) = (fills(root.path()), fill_of(digest));
     let size = Some(bytes.len() as u64);
-    let sink = Sink::begin(fills, fill, size, false).unwrap();
+    let sink = Sink::begin(fills, fill, size, size, false).unwrap();
     let chunks: Vec<_> = order
         .iter()
         .map(|&index| {

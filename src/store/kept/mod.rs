@@ -150,13 +150,15 @@ impl Store {
     /// One that is damaged in any way is removed, and `None`. Dropping what is returned removes it, too: see
     /// [`Store::keep`].
     ///
+    /// - `size_bytes`: how large the blob is, where that is known; what was begun of one of another size stays.
+    ///
     /// # Errors
     /// As [`Store::begin`]; it is kept then.
-    pub fn take_kept(&self, digest: &Digest) -> io::Result<Option<Kept>> {
+    pub fn take_kept(&self, digest: &Digest, size_bytes: Option<u64>) -> io::Result<Option<Kept>> {
         let Some((mut lying, reserved)) = self.shelf.take(digest) else {
             return Ok(None);
         };
-        match self.resume(digest, &mut lying, reserved) {
+        match self.resume(digest, size_bytes, &mut lying, reserved) {
             Ok(Taken::Kept(kept)) => {
                 let numbers = self.inventory.numbers();
                 let resumed_bytes = kept.prefix_bytes;
@@ -202,6 +204,7 @@ impl Store {
     fn resume(
         &self,
         digest: &Digest,
+        size_bytes: Option<u64>,
         lying: &mut Lying,
         mut reserved: Reservation,
     ) -> io::Result<Taken> {
@@ -222,6 +225,10 @@ impl Store {
         let progress = unfinished.sidecar.progress;
         if progress.digest != *digest {
             return Ok(Taken::Bad("it is another blob's".to_owned()));
+        }
+        // One of the two who said how large the blob is was wrong, and it may be the one who says so now.
+        if size_bytes.is_some_and(|size| size != progress.size_bytes) {
+            return Ok(Taken::Busy);
         }
         if is_sole {
             let rest = progress.size_bytes.saturating_sub(reserved.bytes());

@@ -78,7 +78,7 @@ impl Blob {
 
     /// Goes on to the end, as a fill does.
     fn go_on(&self, store: &Store) {
-        let mut kept = store.take_kept(&self.digest()).unwrap().unwrap();
+        let mut kept = store.take_kept(&self.digest(), None).unwrap().unwrap();
         assert_eq!(kept.prefix_bytes, self.progress.prefix_bytes);
         assert_eq!(kept.size_bytes, self.progress.size_bytes);
         let rest = &self.bytes[self.prefix().len()..];
@@ -130,7 +130,10 @@ fn data(store: &Store) -> PathBuf {
 
 /// Holds that a kept file is not given to anybody, and nothing of it is left.
 fn assert_rejected(store: &Store, blob: &Blob, what: &str) {
-    assert!(store.take_kept(&blob.digest()).unwrap().is_none(), "{what}");
+    assert!(
+        store.take_kept(&blob.digest(), None).unwrap().is_none(),
+        "{what}"
+    );
     assert_eq!(names(store), [""; 0], "{what}");
     assert!(!store.has_kept(&blob.digest()), "{what}");
     assert_eq!((kept_bytes(store), reserved_bytes(store)), (0, 0), "{what}");
@@ -163,7 +166,7 @@ fn a_fill_that_broke_off_goes_on_where_it_was_and_leaves_nothing_behind() {
     assert_eq!((kept_bytes(&store), reserved_bytes(&store)), (0, 0));
     let resumed = &numbers(&store).resumed_bytes;
     assert_eq!(resumed.load(Ordering::Relaxed), 17 * MIB);
-    assert!(store.take_kept(&blob.digest()).unwrap().is_none());
+    assert!(store.take_kept(&blob.digest(), None).unwrap().is_none());
 }
 
 #[test]
@@ -276,7 +279,7 @@ fn of_two_who_take_one_gets_it() {
     let barrier = Barrier::new(4);
     let take = |store: &Store| {
         barrier.wait();
-        store.take_kept(&blob.digest()).unwrap()
+        store.take_kept(&blob.digest(), None).unwrap()
     };
     let taken: Vec<_> = std::thread::scope(|scope| {
         let threads =
@@ -305,8 +308,8 @@ fn what_somebody_writes_to_is_not_taken_and_comes_free_with_its_end() {
     one.keep(running, &blob.progress);
     look(&other, Duration::ZERO);
     assert!(other.has_kept(&blob.digest()));
-    let kept = other.take_kept(&blob.digest()).unwrap().unwrap();
-    assert!(one.take_kept(&blob.digest()).unwrap().is_none());
+    let kept = other.take_kept(&blob.digest(), None).unwrap().unwrap();
+    assert!(one.take_kept(&blob.digest(), None).unwrap().is_none());
     assert!(!one.has_kept(&blob.digest()), "it has gone from there");
     assert_eq!(
         names(&one).len(),
@@ -335,7 +338,7 @@ fn where_other_hosts_write_too_a_file_has_to_be_old_and_is_copied() {
     assert!(store.has_kept(&blob.digest()));
     // Who believes that it is its own has it open.
     let writer = open_to_write(&path).unwrap();
-    let mut kept = store.take_kept(&blob.digest()).unwrap().unwrap();
+    let mut kept = store.take_kept(&blob.digest(), None).unwrap().unwrap();
     assert_ne!(kept.partial.file().metadata().unwrap().ino(), inode);
     assert!(!path.exists() && !store.has_kept(&blob.digest()));
     writer.write_all_at(b"late", 0).unwrap();
@@ -421,7 +424,7 @@ fn a_kept_file_that_finds_no_room_stays_and_its_own_room_is_not_asked_twice() {
     blob.keep(&store);
     let running = store.begin(Some(22 * MIB)).unwrap();
     assert!(store.has_kept(&blob.digest()));
-    let error = store.take_kept(&blob.digest()).unwrap_err();
+    let error = store.take_kept(&blob.digest(), None).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::StorageFull);
     assert!(store.has_kept(&blob.digest()));
     assert_eq!(reserved_bytes(&store), 22 * MIB);
@@ -484,7 +487,7 @@ fn a_file_that_vanishes_or_whose_blob_is_here_is_forgotten() {
     let blob = Blob::new();
     blob.keep(&store);
     fs::remove_file(data(&store)).unwrap();
-    assert!(store.take_kept(&blob.digest()).unwrap().is_none());
+    assert!(store.take_kept(&blob.digest(), None).unwrap().is_none());
     assert_eq!(rejected(&store), 0, "nothing was wrong with it");
     blob.keep(&store);
     let path = data_of(&store);
@@ -550,7 +553,10 @@ fn what_is_no_file_is_neither_followed_nor_taken() {
             };
             fs::remove_file(&path).unwrap();
             replace(&path);
-            assert!(store.take_kept(&blob.digest()).unwrap().is_none(), "{what}");
+            assert!(
+                store.take_kept(&blob.digest(), None).unwrap().is_none(),
+                "{what}"
+            );
             if path.is_dir() {
                 fs::remove_dir(&path).unwrap();
             }
@@ -579,7 +585,7 @@ fn a_failed_sync_costs_what_was_kept_too() {
     store.checkpoint.note();
     *store.checkpoint.sync.lock() = |_| Err(Errno::IO.into());
     assert!(store.checkpoint().is_err());
-    assert!(store.take_kept(&blob.digest()).unwrap().is_none());
+    assert!(store.take_kept(&blob.digest(), None).unwrap().is_none());
     assert!(store.mark(&mut running, &blob.progress).is_err());
     store.keep(running, &blob.progress);
     assert!(!store.has_kept(&blob.digest()));
@@ -663,7 +669,7 @@ proptest! {
             && prefix_bytes <= 2 * MIN;
         let store = open_small(&root, 3 * MIN);
         let is_sound = is_sound && size_bytes <= 3 * MIN;
-        let kept = store.take_kept(&digest).unwrap();
+        let kept = store.take_kept(&digest, None).unwrap();
         prop_assert_eq!(kept.is_some(), is_sound);
         drop(kept);
         prop_assert_eq!((kept_bytes(&store), reserved_bytes(&store)), (0, 0));
