@@ -159,6 +159,7 @@ impl<'f> Schedule<'f> {
                 return self.sink.finish().await;
             }
             self.start(&mut streams);
+            self.fill.set_idle(self.is_idle(&streams));
             let event = self.event(&mut streams).await;
             match event {
                 Some((key, outcome)) => self.ended(key, outcome)?,
@@ -198,11 +199,14 @@ impl<'f> Schedule<'f> {
         is_large && !self.pace.borrow().is_settled() && !self.ignores_ranges.get()
     }
 
+    /// Says whether nothing is being fetched, and nothing will be unless somebody wants more.
+    fn is_idle(&self, streams: &Streams<'_>) -> bool {
+        streams.is_empty() && self.pause.get().is_none() && !self.fill.is_for_all()
+    }
+
     /// Says whether nothing is asked for any more: only parts were, and they have come.
     fn is_unwanted(&self, streams: &Streams<'_>) -> bool {
-        let is_idle = streams.is_empty() && self.pause.get().is_none() && !self.fill.is_for_all();
-        self.fill.set_idle(is_idle);
-        if !is_idle || self.fill.is_followed() {
+        if !self.is_idle(streams) || self.fill.is_followed() {
             self.idle_since.set(None);
             return false;
         }
