@@ -19,6 +19,7 @@
 //! | A mirror that is dead or says 429 makes clients go around it, or wait | `waiting::a_storm_of_429_…`, `waiting::a_hop_that_never_stops_…` | `chains::hops::a_dead_upstream_among_three_…` |
 //! | Tokens that live short | `waiting::a_token_that_ends_…`, `waiting::a_refusal_that_stays_…` | `fault::credentials` |
 
+mod corners;
 mod lies;
 mod pains;
 mod parallel;

@@ -297,3 +297,33 @@ fn resident_bytes(rig: &Rig) -> u64 {
     let mut words = line.unwrap().split_whitespace();
     words.nth(1).unwrap().parse::<u64>().unwrap() * 1024
 }
+
+#[test]
+fn what_came_ahead_of_its_turn_comes_again_when_the_disk_fails() {
+    // It was written, and let go with the file: a fill that still counted on it would end short.
+    let rig = Rig::with(cramped());
+    let (blob, gate) = (rig.origin.make(20, SIZE), Gate::new());
+    rig.origin
+        .plan(&blob, Plan::whole().wait_at(100_000, &gate));
+    let mut whole = rig.transship.client();
+    whole.ask("GET", &blob.path(), &[]);
+    gate.reached();
+    let part = |from: usize, to: usize| {
+        let range = format!("bytes={from}-{}", to - 1);
+        let mut client = rig.transship.client();
+        client.ask("GET", &blob.path(), &[("Range", &range)]);
+        client
+    };
+    let ahead = part(1_000_000, 1_200_000).reply("GET");
+    assert_same(&ahead.body, &blob.bytes[1_000_000..1_200_000]);
+    let mut beyond = part(2_000_000, 2_000_100);
+    // The file may not grow so far: all that was not in order is asked for once more.
+    until("the rest is asked for in order", || {
+        rig.origin.count("GET", &blob.path()) >= 4
+    });
+    gate.open();
+    let reply = whole.reply("GET");
+    assert!(reply.whole);
+    assert_same(&reply.body, &blob.bytes);
+    assert_same(&beyond.reply("GET").body, &blob.bytes[2_000_000..2_000_100]);
+}
