@@ -81,7 +81,9 @@ fn run(mut settings: Settings) -> io::Result<()> {
         settings.fill,
         threads,
     )?);
-    let metrics = metrics.with_hops(upstream.numbers());
+    let metrics = metrics
+        .with_hops(upstream.numbers())
+        .with_levels(super::levels::look(&fills, &upstream, &store));
     let parts = Parts {
         store: Arc::clone(&store),
         fills: Arc::clone(&fills),
