@@ -17,6 +17,7 @@ mod pin;
 mod progress;
 mod serve;
 mod verify;
+mod watchdog;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -58,6 +58,7 @@ impl Metric {
         labels: [impl Into<String>; N],
         value: u64,
     ) -> Sample {
+        debug_assert_eq!(N, self.labels.len(), "{}", self.name);
         let names = self.labels.iter().copied();
         Sample {
             name: self.name,
