@@ -122,7 +122,7 @@ fn errors_are_counted_once_by_whose_fault_they_are() {
         .until_metric("transship_errors_total", &[("fault", "upstream")], 1);
     assert_eq!(counts(), [1, 1, 0, 0]);
     rig.origin.stop();
-    let absent = crate::support::Blob::new(3, 1000);
+    let absent = crate::support::Blob::seeded(3, 1000);
     assert_eq!(rig.transship.get(&absent.path()).status(), 502);
     assert_eq!(counts(), [1, 2, 0, 0]);
 }
