@@ -12,6 +12,7 @@ mod args;
 mod check;
 mod housekeeping;
 mod import;
+mod levels;
 pub mod log;
 mod pin;
 mod progress;
