@@ -12,11 +12,13 @@ mod args;
 mod check;
 mod housekeeping;
 mod import;
+mod levels;
 pub mod log;
 mod pin;
 mod progress;
 mod serve;
 mod verify;
+mod watchdog;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

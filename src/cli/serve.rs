@@ -11,6 +11,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
 use super::housekeeping::Housekeeping;
+use super::watchdog::Watchdog;
 use crate::access::Access;
 use crate::admin::Admin;
 use crate::config::{Effective, Settings};
@@ -81,7 +82,9 @@ fn run(mut settings: Settings) -> io::Result<()> {
         settings.fill,
         threads,
     )?);
-    let metrics = metrics.with_hops(upstream.numbers());
+    let metrics = metrics
+        .with_hops(upstream.numbers())
+        .with_levels(super::levels::look(&fills, &upstream, &store));
     let parts = Parts {
         store: Arc::clone(&store),
         fills: Arc::clone(&fills),
@@ -93,10 +96,12 @@ fn run(mut settings: Settings) -> io::Result<()> {
     let service = Arc::new(Service::new(settings.server.clone(), parts)?);
     let admin = start_admin(&settings, metrics, &service, &store)?;
     let housekeeping = Housekeeping::start(&store, house, &settings.store)?;
-    let running = start_cores(&service, listeners, cores, &tier)?;
+    let watchdog = Watchdog::asked(cores);
+    let running = start_cores(&service, listeners, cores, &tier, watchdog.clone())?;
     heed_signals(Arc::clone(&service))?;
     follow_certificates(service)?;
     announce(&settings, listen, admin, &store, &tier, cores);
+    watchdog.map_or(Ok(()), Watchdog::keep)?;
     running.join()?;
     fills.leave_all();
     housekeeping.end();
@@ -192,6 +197,7 @@ fn start_cores(
     listeners: Vec<std::net::TcpListener>,
     cores: usize,
     tier: &Tier,
+    watchdog: Option<Arc<Watchdog>>,
 ) -> io::Result<Cores> {
     let listeners: Arc<[_]> = listeners
         .into_iter()
@@ -200,12 +206,19 @@ fn start_cores(
     let service = Arc::clone(service);
     Cores::start(cores, tier, move |core| {
         let (service, listeners) = (Arc::clone(&service), Arc::clone(&listeners));
+        let (watchdog, index) = (watchdog.clone(), core.index);
         async move {
             let Some(listener) = listeners[core.index].lock().take() else {
                 return;
             };
+            if let Some(watchdog) = &watchdog {
+                rt::spawn(Arc::clone(watchdog).beat(index));
+            }
             if let Err(error) = server::serve(service, listener, core).await {
                 tracing::error!(%error, "a core could not listen");
+            }
+            if let Some(watchdog) = watchdog {
+                watchdog.end(index);
             }
         }
     })
@@ -280,7 +293,7 @@ fn announce(
 }
 
 /// Tells systemd, if it asked to be told.
-fn notify(states: &[sd_notify::NotifyState<'_>]) {
+pub(super) fn notify(states: &[sd_notify::NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states) {
         tracing::warn!(%error, "systemd could not be told");
     }

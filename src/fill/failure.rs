@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::metrics::FillOutcome;
+use crate::metrics::{Fault, FillOutcome};
 use crate::upstream;
 
 /// Why a fill ended without its blob, told to every follower. Cheap to clone.
@@ -35,6 +35,18 @@ impl Failure {
             Self::Corrupt(_) => FillOutcome::Corrupt,
             Self::Unwanted => FillOutcome::Unwanted,
             Self::Disk(_) | Self::Lost => FillOutcome::DiskFailed,
+        }
+    }
+
+    /// Returns whose fault it is that a response ends short of its length.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        match self {
+            Self::Refused(_) | Self::Upstream(_) | Self::Corrupt(_) | Self::Nonsense(_) => {
+                Fault::Upstream
+            }
+            Self::Disk(_) => Fault::Disk,
+            Self::Unwanted | Self::Lost => Fault::Us,
         }
     }
 }

@@ -113,11 +113,6 @@ impl Held {
         }
     }
 
-    /// Returns how many follow.
-    pub(super) fn followers(&self) -> usize {
-        self.seats.len()
-    }
-
     /// Says what the disk said, if it has failed.
     pub(super) fn cause(&self) -> Option<Arc<io::Error>> {
         self.memory.as_ref().map(|m| Arc::clone(&m.cause))
@@ -127,6 +122,11 @@ impl Held {
     pub(super) fn close_if_idle(&mut self) -> bool {
         self.is_closed |= self.memory.is_some() && self.seats.is_empty();
         self.is_closed && self.seats.is_empty()
+    }
+
+    /// Returns how many follow.
+    pub(super) fn followers(&self) -> usize {
+        self.seats.len()
     }
 
     /// Says whether anybody follows.

@@ -95,6 +95,17 @@ pub enum Join {
     Busy,
 }
 
+/// What the fills of this process have to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Responses that follow them.
+    pub followers: usize,
+    /// Chunks that have come and are not written.
+    pub chunks_waiting: usize,
+    /// Fills that wait for a helper thread.
+    pub sinks_waiting: usize,
+}
+
 /// Every fill that runs in this process.
 #[derive(Debug)]
 pub struct Fills {
@@ -193,6 +204,18 @@ impl Fills {
     #[must_use]
     pub fn is_running(&self, digest: &Digest) -> bool {
         self.running.lock().contains_key(digest)
+    }
+
+    /// Takes a look at what runs, for metrics: a lock that no hit takes, and one of each fill.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        let running: Vec<_> = self.running.lock().values().cloned().collect();
+        let sinks = running.iter().filter_map(|fill| fill.sink.get()?.upgrade());
+        Load {
+            followers: running.iter().map(|f| f.held.lock().followers()).sum(),
+            chunks_waiting: sinks.map(|sink| sink.waiting()).sum(),
+            sinks_waiting: self.sinks.waiting(),
+        }
     }
 
     /// Leaves what has come of blobs that are still being filled to the next process. For when the cores have

@@ -267,6 +267,11 @@ impl Sink {
         self.work.lock().hasher = None;
     }
 
+    /// Returns how many chunks have come and were not taken by a helper thread.
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.lock().chunks.len()
+    }
+
     /// Waits for an empty buffer.
     ///
     /// # Errors

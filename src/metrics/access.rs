@@ -1,6 +1,7 @@
 //! What is counted of who may have what.
 
-use super::{Cell, Counters, Kind, Metrics, Sample};
+use super::table::{ACCESS_CHECKS, ACCESS_REFUSED};
+use super::{Cell, Counters, Metrics, Sample};
 
 /// Why a request for content was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,20 +119,13 @@ impl Counters {
 
 impl Metrics {
     pub(super) fn access_samples(&self) -> impl Iterator<Item = Sample> {
-        let refusals = AccessRefusal::ALL.into_iter().map(|reason| Sample {
-            name: "transship_access_refused_total",
-            kind: Kind::Counter,
-            help: "Requests for content that were refused, by reason.",
-            labels: vec![("reason", reason.label().to_owned())],
-            value: self.sum(|core| &core.access.refusals[reason as usize]),
+        let refusals = AccessRefusal::ALL.into_iter().map(|reason| {
+            let value = self.sum(|core| &core.access.refusals[reason as usize]);
+            ACCESS_REFUSED.sample([reason.label()], value)
         });
-        let checks = CheckOutcome::ALL.into_iter().map(|outcome| Sample {
-            name: "transship_access_checks_total",
-            kind: Kind::Counter,
-            help: "Questions to the origin about a client's right, by outcome; `graced` counts \
-                   requests that an earlier answer let through.",
-            labels: vec![("outcome", outcome.label().to_owned())],
-            value: self.sum(|core| &core.access.checks[outcome as usize]),
+        let checks = CheckOutcome::ALL.into_iter().map(|outcome| {
+            let value = self.sum(|core| &core.access.checks[outcome as usize]);
+            ACCESS_CHECKS.sample([outcome.label()], value)
         });
         refusals.chain(checks)
     }

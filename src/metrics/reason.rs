@@ -99,6 +99,34 @@ labels! {
     }
 }
 
+labels! {
+    /// Whose fault it was that a response failed or ended short of its length.
+    Fault {
+        /// It asked for what nobody can serve, left, or took nothing.
+        Client => "client",
+        /// The next hops gave no answer, broke off, or sent something else.
+        Upstream => "upstream",
+        /// The store's disk failed.
+        Disk => "disk",
+        /// Too many at once, no memory or descriptors, or a bug.
+        Us => "us",
+    }
+}
+
+impl Fault {
+    /// Says whose fault a response of this status is, where nothing more is known; `None` where it is an answer
+    /// like another. 401, 403 and 404 are answers: logins and absent tags are daily business.
+    #[must_use]
+    pub const fn of_status(status: u16) -> Option<Self> {
+        match status {
+            0..=399 | 401 | 403 | 404 => None,
+            400..=499 => Some(Self::Client),
+            502 | 504 | 508 => Some(Self::Upstream),
+            _ => Some(Self::Us),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

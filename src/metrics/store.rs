@@ -2,7 +2,13 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::{Kind, Sample};
+use super::table::{
+    STORE_BLOBS, STORE_BYTES, STORE_EVICTED_AGE, STORE_EVICTIONS, STORE_JOURNAL_FAILURES,
+    STORE_KEPT_BYTES, STORE_KEPT_PARTIALS, STORE_LINGERING_BYTES, STORE_MAX_BYTES, STORE_PINNED,
+    STORE_QUARANTINED, STORE_REJECTED_PARTIALS, STORE_RESERVED_BYTES, STORE_RESUMED_BYTES,
+    STORE_SCRUBBED_BYTES, STORE_TROUBLE,
+};
+use super::{Metric, Sample};
 
 /// Why something left the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,9 +68,6 @@ impl DiskTrouble {
     }
 }
 
-/// Name, help and value of a metric without labels.
-type Row<'a> = (&'static str, &'static str, &'a AtomicU64);
-
 /// The store's numbers, shared by the threads that write to disk; no core's path of a hit touches them.
 #[derive(Debug, Default)]
 pub struct StoreNumbers {
@@ -121,113 +124,37 @@ impl StoreNumbers {
 
     pub(super) fn samples(&self) -> Vec<Sample> {
         let mut samples = self.plain();
-        samples.extend(Removal::ALL.into_iter().map(|reason| Sample {
-            name: "transship_store_evictions_total",
-            kind: Kind::Counter,
-            help: "Blobs and manifests that left the store, by reason.",
-            labels: vec![("reason", reason.label().to_owned())],
-            value: self.removed(reason),
-        }));
-        samples.extend(DiskTrouble::ALL.into_iter().map(|kind| Sample {
-            name: "transship_store_trouble",
-            kind: Kind::Gauge,
-            help: "1 while nothing can be stored, for this reason; pulls pass through.",
-            labels: vec![("kind", kind.label().to_owned())],
-            value: u64::from(self.troubles[kind as usize].load(Ordering::Relaxed)),
+        samples.extend(
+            Removal::ALL
+                .into_iter()
+                .map(|reason| STORE_EVICTIONS.sample([reason.label()], self.removed(reason))),
+        );
+        samples.extend(DiskTrouble::ALL.into_iter().map(|kind| {
+            let is_there = self.troubles[kind as usize].load(Ordering::Relaxed);
+            STORE_TROUBLE.sample([kind.label()], is_there.into())
         }));
         samples
     }
 
     fn plain(&self) -> Vec<Sample> {
-        let sample = |kind, (name, help, value): Row<'_>| Sample {
-            name,
-            kind,
-            help,
-            labels: Vec::new(),
-            value: value.load(Ordering::Relaxed),
-        };
-        let gauges = self.gauges().map(|row| sample(Kind::Gauge, row));
-        let counters = self.counters().map(|row| sample(Kind::Counter, row));
-        gauges.into_iter().chain(counters).collect()
-    }
-
-    fn gauges(&self) -> [Row<'_>; 9] {
-        [
-            (
-                "transship_store_pinned",
-                "Digests that are pinned, with all that pinned images name.",
-                &self.pinned,
-            ),
-            (
-                "transship_store_blobs",
-                "Blobs and manifests stored.",
-                &self.entries,
-            ),
-            (
-                "transship_store_bytes",
-                "Bytes of all that is stored.",
-                &self.bytes,
-            ),
-            (
-                "transship_store_bytes_max",
-                "Most bytes that may be stored.",
-                &self.bytes_max,
-            ),
-            (
-                "transship_store_reserved_bytes",
-                "Bytes promised to fills that run.",
-                &self.reserved_bytes,
-            ),
-            (
-                "transship_store_kept_partials",
-                "Unfinished files that are kept for another fill to go on with.",
-                &self.kept_partials,
-            ),
-            (
-                "transship_store_kept_bytes",
-                "Bytes of unfinished files that are kept.",
-                &self.kept_bytes,
-            ),
-            (
-                "transship_store_lingering_bytes",
-                "Bytes of deleted files that somebody is still being sent.",
-                &self.lingering_bytes,
-            ),
-            (
-                "transship_store_evicted_age_seconds",
-                "How long what was evicted for room last had not been used: how far back the store reaches.",
-                &self.evicted_age_seconds,
-            ),
-        ]
-    }
-
-    fn counters(&self) -> [Row<'_>; 5] {
-        [
-            (
-                "transship_store_quarantined_total",
-                "Damaged files put into quarantine.",
-                &self.quarantined,
-            ),
-            (
-                "transship_store_scrubbed_bytes_total",
-                "Stored bytes that were hashed again.",
-                &self.scrubbed_bytes,
-            ),
-            (
-                "transship_store_resumed_bytes_total",
-                "Bytes of kept unfinished files that fills went on from instead of fetching them again.",
-                &self.resumed_bytes,
-            ),
-            (
-                "transship_store_rejected_partials_total",
-                "Kept unfinished files that were found damaged, and removed.",
-                &self.rejected_partials,
-            ),
-            (
-                "transship_store_journal_failures_total",
-                "Times that the index could not be written to disk.",
-                &self.journal_failures,
-            ),
-        ]
+        let rows: [(&'static Metric, &AtomicU64); 14] = [
+            (&STORE_PINNED, &self.pinned),
+            (&STORE_BLOBS, &self.entries),
+            (&STORE_BYTES, &self.bytes),
+            (&STORE_MAX_BYTES, &self.bytes_max),
+            (&STORE_RESERVED_BYTES, &self.reserved_bytes),
+            (&STORE_KEPT_PARTIALS, &self.kept_partials),
+            (&STORE_KEPT_BYTES, &self.kept_bytes),
+            (&STORE_LINGERING_BYTES, &self.lingering_bytes),
+            (&STORE_EVICTED_AGE, &self.evicted_age_seconds),
+            (&STORE_QUARANTINED, &self.quarantined),
+            (&STORE_SCRUBBED_BYTES, &self.scrubbed_bytes),
+            (&STORE_RESUMED_BYTES, &self.resumed_bytes),
+            (&STORE_REJECTED_PARTIALS, &self.rejected_partials),
+            (&STORE_JOURNAL_FAILURES, &self.journal_failures),
+        ];
+        rows.into_iter()
+            .map(|(metric, value)| metric.alone(value.load(Ordering::Relaxed)))
+            .collect()
     }
 }

@@ -3,7 +3,11 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::{Histogram, Kind, Metrics, Sample};
+use super::table::{
+    UPSTREAM_BROKEN_BODIES, UPSTREAM_HEAD, UPSTREAM_HOP_BYTES, UPSTREAM_REQUESTS,
+    UPSTREAM_SLOW_DOWNS, UPSTREAM_THROTTLED, UPSTREAM_UP,
+};
+use super::{Histogram, Metrics, Sample};
 
 /// What became of a request to a next hop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,66 +142,26 @@ impl Metrics {
     pub(super) fn hop_samples(&self) -> Vec<Sample> {
         let mut samples = Vec::new();
         for hop in self.hops.iter() {
-            let upstream = || ("upstream", hop.name.clone());
-            let mut add = |name, kind, help, labels, value| {
-                samples.push(Sample {
-                    name,
-                    kind,
-                    help,
-                    labels,
-                    value,
-                });
-            };
-            add(
-                "transship_upstream_up",
-                Kind::Gauge,
-                "1 while the next hop is asked in its turn, 0 while it counts as down.",
-                vec![upstream()],
-                u64::from(hop.is_up.load(Ordering::Relaxed)),
-            );
-            for outcome in HopOutcome::ALL {
-                add(
-                    "transship_upstream_requests_total",
-                    Kind::Counter,
-                    "Requests to a next hop by outcome; `not_asked` failed since every next hop was down, to be left alone, or full.",
-                    vec![upstream(), ("outcome", outcome.label().to_owned())],
-                    hop.outcomes[outcome as usize].load(Ordering::Relaxed),
-                );
-            }
-            add(
-                "transship_upstream_throttled",
-                Kind::Gauge,
-                "1 while a next hop that asked to slow down is left alone.",
-                vec![upstream()],
-                u64::from(hop.is_throttled.load(Ordering::Relaxed)),
-            );
-            let counters: [(_, _, &AtomicU64); 3] = [
-                (
-                    "transship_upstream_throttled_total",
-                    "Answers of a next hop that asked to slow down.",
-                    &hop.throttled,
-                ),
-                (
-                    "transship_upstream_broken_bodies_total",
-                    "Response bodies that broke off.",
-                    &hop.broken_bodies,
-                ),
-                (
-                    "transship_upstream_hop_bytes_total",
-                    "Body bytes received by way of a next hop.",
-                    &hop.bytes,
-                ),
-            ];
-            for (name, help, counter) in counters {
-                let value = counter.load(Ordering::Relaxed);
-                add(name, Kind::Counter, help, vec![upstream()], value);
-            }
+            let name = hop.name.as_str();
+            let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
+            let is_throttled = hop.is_throttled.load(Ordering::Relaxed);
+            samples.extend([
+                UPSTREAM_UP.sample([name], hop.is_up.load(Ordering::Relaxed).into()),
+                UPSTREAM_THROTTLED.sample([name], is_throttled.into()),
+                UPSTREAM_SLOW_DOWNS.sample([name], read(&hop.throttled)),
+                UPSTREAM_BROKEN_BODIES.sample([name], read(&hop.broken_bodies)),
+                UPSTREAM_HOP_BYTES.sample([name], read(&hop.bytes)),
+            ]);
+            samples.extend(HopOutcome::ALL.into_iter().map(|outcome| {
+                let value = read(&hop.outcomes[outcome as usize]);
+                UPSTREAM_REQUESTS.sample([name, outcome.label()], value)
+            }));
         }
         samples
     }
+
     /// Returns how long response heads took.
-    #[must_use]
-    pub fn histograms(&self) -> Vec<Histogram> {
+    pub(super) fn hop_histograms(&self) -> Vec<Histogram> {
         let bounds = HEAD_BOUNDS_MS
             .iter()
             .map(|&ms| Duration::from_millis(ms.into()));
@@ -205,8 +169,7 @@ impl Metrics {
             let count = |bucket: &AtomicU64| bucket.load(Ordering::Relaxed);
             let counts = hop.head_buckets.iter().map(count).collect();
             Histogram {
-                name: "transship_upstream_head_seconds",
-                help: "Time from the beginning of a request to the first response head of a next hop.",
+                name: UPSTREAM_HEAD.name,
                 label: ("upstream", hop.name.clone()),
                 bounds: bounds.clone().collect(),
                 counts,
@@ -233,7 +196,7 @@ mod tests {
             assert_eq!(after, before + 1, "{ms}");
         }
         let metrics = Metrics::new(1).with_hops(std::iter::once(hop));
-        let histogram = &metrics.histograms()[0];
+        let histogram = &metrics.hop_histograms()[0];
         assert_eq!(histogram.counts.len(), histogram.bounds.len() + 1);
         assert_eq!(histogram.sum, Duration::from_millis(50_012));
     }

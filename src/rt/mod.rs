@@ -42,7 +42,7 @@ pub use mapped::Mapped;
 pub use memory::memory_file;
 pub use monoio::time::{sleep, timeout};
 pub use notify::Notify;
-pub use pool::{Pool, blocking, close_later};
+pub use pool::{Pool, blocking, close_later, helper_jobs_waiting};
 pub use resolve::resolve;
 pub use socket::{SendFileError, Socket, warm};
 pub use spread::spread;

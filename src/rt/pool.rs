@@ -40,6 +40,12 @@ impl Pool {
         Ok(Self { jobs })
     }
 
+    /// Returns how many jobs wait for a thread.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.jobs.len()
+    }
+
     /// Hands `job` to the threads and returns at once.
     pub fn submit(&self, job: impl FnOnce() + Send + 'static) {
         // The threads hold the receiver for as long as a sender exists.
@@ -90,9 +96,16 @@ const BLOCKING_THREADS: usize = 16;
 /// How often it is looked whether a file's other user has let go of it.
 const CLOSE_LOOKS: usize = 1000;
 
+static HELPERS: OnceLock<io::Result<Pool>> = OnceLock::new();
+
+/// Returns how many calls of [`blocking`] wait for a thread.
+pub fn helper_jobs_waiting() -> usize {
+    let pool = HELPERS.get().and_then(|pool| pool.as_ref().ok());
+    pool.map_or(0, Pool::waiting)
+}
+
 fn helpers() -> io::Result<&'static Pool> {
-    static POOL: OnceLock<io::Result<Pool>> = OnceLock::new();
-    match POOL.get_or_init(|| Pool::start("helper", BLOCKING_THREADS)) {
+    match HELPERS.get_or_init(|| Pool::start("helper", BLOCKING_THREADS)) {
         Ok(pool) => Ok(pool),
         Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
     }

@@ -71,6 +71,7 @@ pub(super) async fn answer_plain(exchange: &mut Exchange, request: &Request<'_>)
     counters.count_request(CacheUse::Hit, 200);
     if blob.small.is_some() {
         counters.client_bytes.add(blob.size_bytes);
+        counters.hit_bytes.add(blob.size_bytes);
         return Some(exchange.send(output, Connection::Stay).await);
     }
     exchange.output = output;

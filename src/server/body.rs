@@ -13,7 +13,7 @@ use crate::digest::Digest;
 use crate::fill::{Follower, Order, Wanted};
 use crate::http::response::Connection;
 use crate::http::{Boundary, Framing, Method, Multipart, Ranges, Request, if_range_matches, range};
-use crate::metrics::{CacheUse, RequestRefusal};
+use crate::metrics::{CacheUse, Fault, RequestRefusal};
 use crate::registry::{Code, media_type};
 use crate::rt::{self, DeadlineKind, SendFileError, Socket};
 
@@ -298,8 +298,10 @@ async fn send_chunked(exchange: &mut Exchange, source: &Source, connection: Conn
     loop {
         exchange.transport.socket().clear_deadline();
         let more = fill.more(cursor, Order::InTurn);
-        let Some(Ok(filled)) = exchange.transport.socket().unless_gone(more).await else {
-            return abort(exchange);
+        let filled = match exchange.transport.socket().unless_gone(more).await {
+            Some(Ok(filled)) => filled,
+            Some(Err(failure)) => return abort(exchange, failure.fault()),
+            None => return abort(exchange, Fault::Client),
         };
         if filled == cursor {
             let mut output = std::mem::take(&mut exchange.output);
@@ -345,17 +347,19 @@ async fn send_piece(
     output.clear();
     exchange.output = output;
     let Err(error) = outcome else { return Ok(()) };
-    let error = match (error, source) {
+    let (error, fault) = match (error, source) {
         (SendFileError::File(error), Source::Stored { blob, .. }) if !is_shortage(&error) => {
             let kind = error.kind();
             give_up(&exchange.context.service.store, blob, error).await;
-            kind.into()
+            (kind.into(), Fault::Disk)
         }
-        (SendFileError::File(error) | SendFileError::Socket(error), _) => error,
+        (SendFileError::File(error), _) if is_shortage(&error) => (error, Fault::Us),
+        (SendFileError::File(error), _) => (error, Fault::Disk),
+        (SendFileError::Socket(error), _) => (error, Fault::Client),
     };
-    let next = exchange.ended(Err(error), Connection::Close);
-    exchange.context.counters.responses_aborted.add(1);
-    Err(next)
+    // It counts the deadline, if that was it.
+    exchange.ended(Err(error), Connection::Close);
+    Err(abort(exchange, fault))
 }
 
 async fn send_stored(
@@ -371,7 +375,9 @@ async fn send_stored(
     }
     exchange.transport.send_before_file(head).await?;
     let is_whole = range == (0..blob.size_bytes);
-    send_file(exchange, &blob.file, range, warm_end, |_| ()).await?;
+    let context = Rc::clone(&exchange.context);
+    let passed = |count| context.counters.hit_bytes.add(count);
+    send_file(exchange, &blob.file, range, warm_end, passed).await?;
     if is_whole {
         let (seconds, _) = exchange.context.now();
         blob.sent_whole.set(seconds);
@@ -393,12 +399,15 @@ async fn send_filling(
         // The next hop's deadlines bound this wait, not the client's.
         exchange.transport.socket().clear_deadline();
         let more = fill.more(cursor, order);
-        let Some(Ok(filled)) = exchange.transport.socket().unless_gone(more).await else {
-            return Err(abort(exchange));
+        let filled = match exchange.transport.socket().unless_gone(more).await {
+            Some(Ok(filled)) => filled,
+            Some(Err(failure)) => return Err(abort(exchange, failure.fault())),
+            None => return Err(abort(exchange, Fault::Client)),
         };
         let end = filled.min(range.end);
         let Some(piece) = fill.piece(cursor, end).filter(|_| end > cursor) else {
-            return Err(abort(exchange));
+            // What it holds no more went with the disk's failure, or the blob is shorter than was told.
+            return Err(abort(exchange, Fault::Upstream));
         };
         exchange
             .transport
@@ -436,7 +445,8 @@ async fn send_file(
 }
 
 /// Ends a response short of its length (RFC 9112 §6.3).
-fn abort(exchange: &Exchange) -> Next {
+fn abort(exchange: &Exchange, fault: Fault) -> Next {
+    exchange.context.counters.count_error(fault);
     exchange.context.counters.responses_aborted.add(1);
     Next::Abort
 }

@@ -11,7 +11,7 @@ use crate::http::grammar::is_authority;
 use crate::http::response::Connection;
 use crate::http::{Body, Method, Query, Request, RequestError, ResponseHead, Version};
 use crate::limits::{DRAIN_BODY_BYTES_MAX, NAMESPACE_BYTES_MAX, OUTPUT_KEPT_BYTES};
-use crate::metrics::{DeadlinePassed, RequestRefusal};
+use crate::metrics::{CacheUse, DeadlinePassed, Fault, RequestRefusal};
 use crate::registry::{Code, Route};
 
 /// Where the keys of signed URLs are found (RFC 8615), whatever the prefix.
@@ -193,21 +193,38 @@ impl Exchange {
         let mut output = std::mem::take(&mut self.output);
         output.clear();
         reply.write(&mut output, terms, self);
-        self.context
-            .counters
-            .count_request(reply.cache, reply.status.number());
+        let counters = &self.context.counters;
+        counters.count_request(reply.cache, reply.status.number());
+        let fault = reply.fault();
+        if let Some(fault) = fault {
+            counters.count_error(fault);
+        }
         if !terms.is_head {
-            self.context
-                .counters
-                .client_bytes
-                .add(reply.body.len() as u64);
+            let bytes = reply.body.len() as u64;
+            counters.client_bytes.add(bytes);
+            if reply.cache == CacheUse::Hit {
+                counters.hit_bytes.add(bytes);
+            }
             output.extend_from_slice(&reply.body);
         }
-        self.send(output, terms.connection).await
+        let next = self.send_last(output, terms.connection).await;
+        // One that failed is counted already, whatever becomes of it on the way.
+        if next == Next::Abort && fault.is_none() {
+            self.context.counters.count_error(Fault::Client);
+        }
+        next
     }
 
-    /// Sends what is in memory, as the last of a response.
+    /// Sends what is in memory, as the last of a response that is none of an error.
     pub(super) async fn send(&mut self, output: Vec<u8>, connection: Connection) -> Next {
+        let next = self.send_last(output, connection).await;
+        if next == Next::Abort {
+            self.context.counters.count_error(Fault::Client);
+        }
+        next
+    }
+
+    async fn send_last(&mut self, output: Vec<u8>, connection: Connection) -> Next {
         self.transport
             .set_deadline(self.context.service.options.send_timeout);
         let outcome;

@@ -6,7 +6,7 @@ use super::exchange::{Exchange, Terms};
 use crate::access::Denial;
 use crate::fill::Failure;
 use crate::http::Framing;
-use crate::metrics::CacheUse;
+use crate::metrics::{CacheUse, Fault};
 use crate::registry::{Code, error};
 use crate::upstream::{self, Refusal};
 
@@ -30,6 +30,8 @@ pub(super) struct Reply {
     pub(super) status: Status,
     pub(super) cache: CacheUse,
     pub(super) body: Vec<u8>,
+    /// Whose fault it is, where the status does not tell.
+    fault: Option<Fault>,
     fields: Vec<(&'static str, String)>,
 }
 
@@ -41,6 +43,7 @@ impl Reply {
             status,
             cache: CacheUse::Bypass,
             body,
+            fault: None,
             fields,
         }
     }
@@ -55,6 +58,16 @@ impl Reply {
     pub(super) fn by(mut self, cache: CacheUse, behind: &str) -> Self {
         self.cache = cache;
         self.with("Cache-Status", format!("{behind}{}", cache.cache_status()))
+    }
+
+    /// Returns whose fault it is; `None` where it is an answer like another.
+    pub(super) fn fault(&self) -> Option<Fault> {
+        self.fault.or(Fault::of_status(self.status.number()))
+    }
+
+    const fn by_fault_of(mut self, fault: Fault) -> Self {
+        self.fault = Some(fault);
+        self
     }
 
     /// Counts it as of this use, which it does not tell itself.
@@ -86,6 +99,7 @@ impl Reply {
             status: Status::NOT_MODIFIED,
             cache: CacheUse::Bypass,
             body: Vec::new(),
+            fault: None,
             fields: Vec::new(),
         }
     }
@@ -147,6 +161,7 @@ impl Reply {
             .forwarded("", "detail=corrupt"),
             Failure::Disk(_) | Failure::Lost | Failure::Unwanted => {
                 Self::error(Code::Unavailable, "the cache's disk failed")
+                    .by_fault_of(failure.fault())
             }
         }
     }
@@ -230,6 +245,7 @@ impl Reply {
             let seconds = retry_after.as_secs_f64().ceil().max(1.0);
             return Self::error(Code::Unavailable, "the upstream registry asks to slow down")
                 .with("Retry-After", seconds.to_string())
+                .by_fault_of(Fault::Upstream)
                 .forwarded("", detail(error));
         }
         let code = if error.is_timeout() {

@@ -135,6 +135,11 @@ impl Board {
         self.gate.has_spare(is_up)
     }
 
+    /// Returns how many requests wait for a hop that may be asked.
+    pub(super) fn waiting(&self) -> usize {
+        self.gate.waiting()
+    }
+
     /// Returns the error of a request for which no hop has room, or an ear, in time.
     pub(super) fn no_turn(&self, no_turn: NoTurn) -> Error {
         let numbers = &self.hops[no_turn.hop].numbers;

@@ -158,6 +158,18 @@ impl Upstream {
         self.board.has_spare()
     }
 
+    /// Returns how many requests wait for a hop that may be asked.
+    #[must_use]
+    pub fn requests_waiting(&self) -> usize {
+        self.board.waiting()
+    }
+
+    /// Returns how many streams wait for their turn within the bound on bytes a second.
+    #[must_use]
+    pub fn payments_waiting(&self) -> usize {
+        self.bandwidth.waiting()
+    }
+
     /// Returns what is counted of each hop, in order.
     pub fn numbers(&self) -> impl Iterator<Item = Arc<HopNumbers>> {
         self.board.numbers()

@@ -162,7 +162,9 @@ fn a_follower_who_comes_before_the_origin_has_answered_the_first_is_checked_too(
         .plan(&blob, Plan::whole().wait_before_head(&gate));
     let mut alice = stage.transship.client();
     alice.ask("GET", &blob.path(), &[("Authorization", ALICE)]);
-    stage.transship.until_metric("transship_fills", &[], 1);
+    stage
+        .transship
+        .until_metric("transship_fills_running", &[], 1);
     stage.get(&blob.path(), BOB).expect_error(403, "DENIED");
     gate.open();
     assert_same(&alice.reply("GET").body, &blob.bytes);

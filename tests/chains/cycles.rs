@@ -93,7 +93,7 @@ fn two_fills_that_wait_for_each_other_find_out() {
             metrics.sum("transship_upstream_requests_total", &timed_out),
             0
         );
-        let running = metrics.sum("transship_fills", &[]);
+        let running = metrics.sum("transship_fills_running", &[]);
         assert_eq!(running, 0);
     }
 }

@@ -122,7 +122,7 @@ impl Stage {
 
     fn until_no_fill(&self) {
         until("no fill runs", || {
-            self.cache.metrics().sum("transship_fills", &[]) == 0
+            self.cache.metrics().sum("transship_fills_running", &[]) == 0
         });
     }
 

@@ -83,7 +83,7 @@ fn every_fault_in_turn_leaves_the_process_as_well_as_before() {
     }
     until("nothing is held", || {
         let metrics = stage.cache.metrics();
-        let held = ["transship_fills", "transship_connections"];
+        let held = ["transship_fills_running", "transship_connections"];
         held.iter().all(|name| metrics.sum(name, &[]) == 0)
     });
     let ready = crate::support::client::get(stage.cache.admin, "/readyz");

@@ -1,6 +1,8 @@
 //! What an operator, an init system and a monitor see.
 
+mod monitoring;
 mod storage;
+mod watchdog;
 
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;

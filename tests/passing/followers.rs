@@ -106,7 +106,7 @@ fn a_transfer_that_nobody_wants_and_the_disk_does_not_take_ends() {
     until("the fill spills", || memory_bytes(&rig) > 0);
     drop(client);
     until("the fill ends", || {
-        rig.transship.metrics().sum("transship_fills", &[]) == 0
+        rig.transship.metrics().sum("transship_fills_running", &[]) == 0
     });
     gate.open();
     expect_passed(&rig, 1);
@@ -228,7 +228,7 @@ fn ranges_pass_through_and_those_that_go_backwards_end_short() {
     let slightly = several("bytes=1500000-1500009,1400000-1400009");
     assert!(slightly.whole && slightly.status() == 206);
     until("no fill runs", || {
-        rig.transship.metrics().sum("transship_fills", &[]) == 0
+        rig.transship.metrics().sum("transship_fills_running", &[]) == 0
     });
     expect_gone(&rig, &blob);
 }

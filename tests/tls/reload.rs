@@ -80,7 +80,7 @@ fn a_bad_certificate_keeps_the_old_one_and_is_told_once() {
     let old = door.shown();
     let expiry = |door: &Door| {
         let metrics = door.transship.metrics();
-        metrics.sum("transship_tls_certificate_expiry_seconds", &[])
+        metrics.sum("transship_tls_certificate_expiry_timestamp_seconds", &[])
     };
     let expires = expiry(&door);
     assert!(expires > 1_700_000_000);

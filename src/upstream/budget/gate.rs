@@ -114,6 +114,11 @@ impl Gate {
         state.line.has_spare(Instant::now(), is_up)
     }
 
+    /// Returns how many requests wait.
+    pub(in crate::upstream) fn waiting(&self) -> usize {
+        self.state.lock().seats.len()
+    }
+
     fn opens(&self, hops: &[usize]) -> Option<(Instant, usize)> {
         self.state.lock().line.opens(hops, Instant::now())
     }

@@ -61,6 +61,12 @@ impl Bandwidth {
         }))
     }
 
+    /// Returns how many wait for their turn.
+    pub(in crate::upstream) fn waiting(&self) -> usize {
+        let state = self.0.as_ref();
+        state.map_or(0, |state| state.lock().seats.len())
+    }
+
     /// Returns one more share.
     pub(in crate::upstream) fn share(&self) -> Share {
         let own = |state| Own {

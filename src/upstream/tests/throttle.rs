@@ -62,7 +62,7 @@ fn a_hop_that_asks_to_slow_down_is_left_alone_while_another_answers() {
                     .1
             };
             assert_eq!(first("transship_upstream_throttled"), 1);
-            assert_eq!(first("transship_upstream_throttled_total"), 1);
+            assert_eq!(first("transship_upstream_slow_downs_total"), 1);
             // It works, and is no case for the health.
             assert_eq!(first("transship_upstream_up"), 1);
         });
