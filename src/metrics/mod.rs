@@ -6,6 +6,7 @@
 mod access;
 mod reason;
 mod store;
+mod timing;
 mod upstream;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ pub use store::{DiskTrouble, Removal, StoreNumbers};
 pub use upstream::{HopNumbers, HopOutcome};
 
 use access::AccessCounters;
+use timing::ResponseTimes;
 
 /// A number with one writer and any number of readers.
 #[derive(Debug, Default)]
@@ -196,6 +198,7 @@ pub struct Counters {
     fills: [Cell; FillOutcome::ALL.len()],
     streams: [Cell; StreamKind::ALL.len()],
     access: AccessCounters,
+    times: ResponseTimes,
     connections_refused: [Cell; ConnectionRefusal::ALL.len()],
     requests_refused: [Cell; RequestRefusal::ALL.len()],
     deadlines_passed: [Cell; DeadlinePassed::ALL.len()],
@@ -213,6 +216,8 @@ pub struct Counters {
     pub connections_accepted: Cell,
     /// Responses that ended short of their length.
     pub responses_aborted: Cell,
+    /// Lines of the access log that found no room.
+    pub log_lines_dropped: Cell,
 }
 
 impl Counters {
@@ -223,6 +228,11 @@ impl Counters {
             .position(|&known| known == status)
             .unwrap_or(0);
         self.requests[cache as usize][column].add(1);
+    }
+
+    /// Counts how long a response took; `first_byte` is `None` if none was sent.
+    pub fn count_times(&self, cache: CacheUse, first_byte: Option<Duration>, whole: Duration) {
+        self.times.add(cache, first_byte, whole);
     }
 
     /// Counts the end of one fill.
@@ -365,6 +375,7 @@ pub struct Metrics {
     hops: Arc<[Arc<HopNumbers>]>,
     certificate: Arc<Certificate>,
     store: Arc<StoreNumbers>,
+    log_lines_lost: Arc<Cell>,
 }
 
 impl Metrics {
@@ -376,7 +387,14 @@ impl Metrics {
             hops: Arc::new([]),
             certificate: Arc::default(),
             store: Arc::default(),
+            log_lines_lost: Arc::default(),
         }
+    }
+
+    /// Returns the count of lines that the access log could not write, for its one writer.
+    #[must_use]
+    pub fn log_lines_lost(&self) -> Arc<Cell> {
+        Arc::clone(&self.log_lines_lost)
     }
 
     /// Returns the numbers of the store.
@@ -438,6 +456,7 @@ impl Metrics {
         samples.extend(self.hop_samples());
         samples.extend(self.reason_samples());
         samples.extend(self.plain_samples());
+        samples.extend(self.log_samples());
         samples.extend(self.certificate.samples());
         samples.extend(self.store.samples());
         samples
@@ -499,6 +518,18 @@ impl Metrics {
             }
         }
         samples
+    }
+
+    fn log_samples(&self) -> [Sample; 2] {
+        let full = self.sum(|core| &core.log_lines_dropped);
+        let reasons = [("full", full), ("write", self.log_lines_lost.read())];
+        reasons.map(|(reason, value)| Sample {
+            name: "transship_access_log_dropped_total",
+            kind: Kind::Counter,
+            help: "Lines of the access log that were left out: `full`, it was not written as fast as they came; `write`, writing failed.",
+            labels: vec![("reason", reason.to_owned())],
+            value,
+        })
     }
 
     fn plain_samples(&self) -> Vec<Sample> {
