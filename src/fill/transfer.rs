@@ -102,6 +102,7 @@ async fn transfer(
     let (response, answer) = open(fills, fill, opening.or(rest)).await?;
     let size_bytes = answer.size_bytes;
     fill.set_cache_status(response.cache_status());
+    fill.set_hop(response.hop());
     // What an earlier fill has left is there, and hashing it again takes time.
     let goes_on = kept.is_some() && !answer.is_whole;
     if goes_on {
