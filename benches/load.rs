@@ -28,6 +28,8 @@ mod cold;
 mod figures;
 #[path = "lines/herd.rs"]
 mod herd;
+#[path = "lines/log.rs"]
+mod log;
 #[path = "parts/parties.rs"]
 mod parties;
 #[path = "../tests/support/mod.rs"]
@@ -128,7 +130,7 @@ fn main() {
     } else {
         Scale::smoke()
     };
-    let chosen = ["hot", "tls", "herd", "cold"].into_iter();
+    let chosen = ["hot", "log", "tls", "herd", "cold"].into_iter();
     let chosen: Vec<&str> = chosen
         .filter(|name| arguments.iter().any(|a| a == name))
         .collect();
@@ -138,6 +140,9 @@ fn main() {
     }
     if wants("hot") {
         hot(&scale);
+    }
+    if wants("log") {
+        log::log(&scale);
     }
     if wants("tls") {
         tls::tls(&scale);

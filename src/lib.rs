@@ -3,6 +3,7 @@
 //! A table of contents; ARCHITECTURE.md says what each module is for and which way it may look.
 
 pub mod access;
+pub mod access_log;
 pub mod admin;
 pub mod auth;
 pub mod cli;

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module and what it may use; `crate::x` and `super::` within a module are always allowed.
-const MAY_USE: [(&str, &[&str]); 16] = [
+const MAY_USE: [(&str, &[&str]); 17] = [
     ("limits", &[]),
     ("digest", &["limits"]),
     ("metrics", &["limits"]),
@@ -17,6 +17,10 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     ("registry", &["digest", "http", "limits"]),
     ("auth", &["digest", "limits", "registry"]),
     ("rt", &["limits"]),
+    (
+        "access_log",
+        &["digest", "http", "limits", "metrics", "registry"],
+    ),
     ("store", &["digest", "limits", "metrics", "registry", "rt"]),
     (
         "upstream",
@@ -39,8 +43,18 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     (
         "server",
         &[
-            "access", "auth", "digest", "fill", "http", "limits", "metrics", "registry", "rt",
-            "store", "upstream",
+            "access",
+            "access_log",
+            "auth",
+            "digest",
+            "fill",
+            "http",
+            "limits",
+            "metrics",
+            "registry",
+            "rt",
+            "store",
+            "upstream",
         ],
     ),
     (
@@ -51,14 +65,33 @@ const MAY_USE: [(&str, &[&str]); 16] = [
     (
         "config",
         &[
-            "access", "admin", "auth", "fill", "limits", "rt", "server", "store", "upstream",
+            "access",
+            "access_log",
+            "admin",
+            "auth",
+            "fill",
+            "limits",
+            "rt",
+            "server",
+            "store",
+            "upstream",
         ],
     ),
     (
         "cli",
         &[
-            "access", "admin", "config", "digest", "fill", "limits", "metrics", "rt", "server",
-            "store", "upstream",
+            "access",
+            "access_log",
+            "admin",
+            "config",
+            "digest",
+            "fill",
+            "limits",
+            "metrics",
+            "rt",
+            "server",
+            "store",
+            "upstream",
         ],
     ),
     ("main", &["cli"]),

@@ -23,6 +23,7 @@ mod distance;
 mod e2e;
 mod fault;
 mod herd;
+mod logs;
 mod manifest;
 mod operate;
 mod passing;

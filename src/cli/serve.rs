@@ -13,6 +13,7 @@ use signal_hook::iterator::Signals;
 use super::housekeeping::Housekeeping;
 use super::watchdog::Watchdog;
 use crate::access::Access;
+use crate::access_log::AccessLog;
 use crate::admin::Admin;
 use crate::config::{Effective, Settings};
 use crate::fill::Fills;
@@ -85,11 +86,13 @@ fn run(mut settings: Settings) -> io::Result<()> {
     let metrics = metrics
         .with_hops(upstream.numbers())
         .with_levels(super::levels::look(&fills, &upstream, &store));
+    let access_log = start_access_log(&settings, cores, &metrics)?;
     let parts = Parts {
         store: Arc::clone(&store),
         fills: Arc::clone(&fills),
         upstream,
         access,
+        access_log: access_log.clone(),
         metrics: metrics.clone(),
         open_files_per_core: (open_files / 4 / cores).clamp(16, OPEN_BLOBS_MAX),
     };
@@ -98,13 +101,16 @@ fn run(mut settings: Settings) -> io::Result<()> {
     let housekeeping = Housekeeping::start(&store, house, &settings.store)?;
     let watchdog = Watchdog::asked(cores);
     let running = start_cores(&service, listeners, cores, &tier, watchdog.clone())?;
-    heed_signals(Arc::clone(&service))?;
+    heed_signals(Arc::clone(&service), access_log.clone())?;
     follow_certificates(service)?;
     announce(&settings, listen, admin, &store, &tier, cores);
     watchdog.map_or(Ok(()), Watchdog::keep)?;
     running.join()?;
     fills.leave_all();
     housekeeping.end();
+    if let Some(log) = access_log {
+        log.end();
+    }
     tracing::info!("drained, ending");
     Ok(())
 }
@@ -236,15 +242,34 @@ fn follow_certificates(service: Arc<Service>) -> io::Result<()> {
     Ok(())
 }
 
-/// SIGHUP reads the certificates again. Of the others the first drains, the second ends at once.
-fn heed_signals(service: Arc<Service>) -> io::Result<()> {
+fn start_access_log(
+    settings: &Settings,
+    cores: usize,
+    metrics: &Metrics,
+) -> io::Result<Option<Arc<AccessLog>>> {
+    let Some(options) = &settings.access_log else {
+        return Ok(None);
+    };
+    let prefix = &settings.server.prefix;
+    let log = AccessLog::start(options, cores, prefix, metrics.log_lines_lost());
+    let told = |e: io::Error| io::Error::new(e.kind(), format!("transship.access_log.output: {e}"));
+    log.map(|log| Some(Arc::new(log))).map_err(told)
+}
+
+/// SIGHUP reads the certificates again, and opens the access log again. Of the others the first drains, the second ends at once.
+fn heed_signals(service: Arc<Service>, access_log: Option<Arc<AccessLog>>) -> io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     std::thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
             for signal in signals.forever() {
                 if signal == SIGHUP {
-                    tracing::info!("SIGHUP: reading the certificates again, and nothing else");
+                    tracing::info!(
+                        "SIGHUP: reading the certificates and opening the access log again, and nothing else"
+                    );
+                    if let Some(log) = &access_log {
+                        log.reopen();
+                    }
                     if !service.reread_certificates() {
                         tracing::info!("there are none: clients are served without TLS");
                     }

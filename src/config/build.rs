@@ -29,6 +29,7 @@ pub(super) fn build(reader: &mut Reader, tree: &Node, inputs: &Inputs<'_>) -> Op
     version(reader, &root, inputs.has_file);
     let mut files = Vec::new();
     let log = log(reader, &root);
+    let access_log = super::access_log::read(reader, &root);
     let store_root = store_root(reader, &root, inputs);
     let deletes = reader.boolean(&root.find("storage.delete.enabled"));
     let upstreams = upstreams::read(reader, &root, inputs.upstreams, deletes.unwrap_or(true));
@@ -66,6 +67,7 @@ pub(super) fn build(reader: &mut Reader, tree: &Node, inputs: &Inputs<'_>) -> Op
             upstream,
             fill: fill?,
             log: log?,
+            access_log: access_log?,
             cores: cores?.and_then(|cores| usize::try_from(cores).ok()),
         },
         files,

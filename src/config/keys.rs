@@ -205,7 +205,10 @@ pub const TABLE: &[Key] = &[
         "Least severe message that is logged. `trace` is transship's own."),
     used("log.formatter", Kind::Choice(&["text", "json", "logstash"]), "text", "Form of a log line."),
     used("log.fields", Kind::Map, "", "Fields added to every line, such as `service: cache`."),
-    ignored("log.accesslog", "there is no access log: see the metrics"),
+    section("log.accesslog", "The registry's access log, which goes to standard output."),
+    used("log.accesslog.disabled", Kind::Bool, "",
+        "`false` turns the access log on, to standard output, unless `transship.access_log.output` says otherwise. \
+         (The registry logs requests unless it is told not to; here it is the other way round.)"),
     ignored("log.hooks", "no mail is sent: watch the log or the metrics"),
     ignored("log.reportcaller", "lines name their module, not their caller"),
     key("loglevel", Treatment::Renamed("log.level"), Kind::Text, "", "The registry's old name of `log.level`."),
@@ -347,6 +350,14 @@ pub const TABLE: &[Key] = &[
     section("transship", "What the registry has no key for. Unknown keys are errors here."),
     used("transship.cores", Kind::Integer(1, 1024), "",
         "Cores that serve, one thread each. Without it: all that the process may run on."),
+    section("transship.access_log", "A line for each request, written by a thread of its own. See `docs/logs.md`."),
+    used("transship.access_log.output", Kind::Text, "", "Where to: `off`, `stdout`, `journald`, or the path of a file or \
+         named pipe. Without it `off`, or `stdout` where `log.accesslog.disabled` is `false`."),
+    used("transship.access_log.format", Kind::Choice(&["combined", "json"]), "combined", "Apache's combined format with \
+         more fields behind it, or one JSON object a line."),
+    used("transship.access_log.rotate_size", Kind::Bytes, "100MiB", "Size at which a file is moved to `PATH.1` and \
+         another one begun; `0` leaves that to others, such as logrotate and SIGHUP."),
+    used("transship.access_log.rotate_keep", Kind::Integer(0, 1000), "5", "How many such files are kept."),
     section("transship.access", "Who may pull. Without any of these keys each client has its own rights: its \
          `Authorization` is passed to the origin, whose answer counts."),
     used("transship.access.public", Kind::Bool, "false", "Everything behind this cache is public: what is stored is \

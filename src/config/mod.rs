@@ -19,6 +19,7 @@
 //! - Nothing that would change the meaning of a registry's file is skipped in silence.
 
 mod access;
+mod access_log;
 mod build;
 mod docs;
 mod duration;
@@ -104,6 +105,8 @@ pub struct Settings {
     pub fill: fill::Options,
     /// The log.
     pub log: LogOptions,
+    /// The access log; `None` is none.
+    pub access_log: Option<crate::access_log::Options>,
     /// Cores that serve; `None` is all that the process may run on.
     pub cores: Option<usize>,
 }

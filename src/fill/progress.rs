@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{OnceLock, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -82,6 +82,8 @@ pub struct Fill {
     is_idle: AtomicBool,
     /// What the caches behind the next hop say of their part; set with its head.
     cache_status: OnceLock<String>,
+    /// The next hop that answered first.
+    hop: OnceLock<Arc<str>>,
     /// Where its bytes go, once there are any.
     pub(super) sink: OnceLock<Weak<Sink>>,
     answered: OnceLock<Instant>,
@@ -121,6 +123,7 @@ impl Fill {
             authority,
             trail,
             cache_status: OnceLock::new(),
+            hop: OnceLock::new(),
             sink: OnceLock::new(),
             answered: OnceLock::new(),
             phase: Mutex::new(Phase::Connecting),
@@ -164,6 +167,16 @@ impl Fill {
     #[must_use]
     pub fn cache_status(&self) -> &str {
         self.cache_status.get().map_or("", String::as_str)
+    }
+
+    /// Returns the next hop that answered first, once one has.
+    #[must_use]
+    pub fn hop(&self) -> Option<Arc<str>> {
+        self.hop.get().cloned()
+    }
+
+    pub(super) fn set_hop(&self, hop: &str) {
+        drop(self.hop.set(hop.into()));
     }
 
     pub(super) fn set_cache_status(&self, said: String) {

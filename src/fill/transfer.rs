@@ -105,6 +105,7 @@ async fn transfer(
     let (response, answer) = open(fills, fill, asked).await?;
     let size_bytes = answer.size_bytes;
     fill.set_cache_status(response.cache_status());
+    fill.set_hop(response.hop());
     // Before the followers' heads go out: they say nothing yet if there is no room at all. But what an earlier
     // fill has left is there, and hashing it takes time.
     let goes_on = kept.is_some() && !answer.is_whole;

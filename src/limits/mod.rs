@@ -248,3 +248,23 @@ pub const STALE_LOG_EVERY: Duration = Duration::from_secs(60);
 pub const ABSENT_TIME: Duration = Duration::from_secs(3);
 /// Most such answers that are remembered at once: each holds a client's credentials.
 pub const ABSENT_MAX: usize = 1024;
+/// Longest path, and longest query, in a line of the access log, in bytes: a repository's longest name and
+/// the longest digest.
+pub const LOG_TARGET_BYTES_MAX: usize = 512;
+/// Longest user agent in a line of the access log, in bytes.
+pub const LOG_AGENT_BYTES_MAX: usize = 256;
+/// Longest name of a next hop in a line of the access log, in bytes.
+pub const LOG_UPSTREAM_BYTES_MAX: usize = NAMESPACE_BYTES_MAX;
+/// Lines of the access log that a core hands over at once.
+pub const LOG_BATCH_LINES: usize = 128;
+/// Bytes of text after which it hands them over before.
+pub const LOG_BATCH_BYTES: usize = 32 * 1024;
+/// Most such batches of one core on their way: 16,384 lines, which is a sixth of a second at a hundred
+/// thousand requests a second, and 6 MiB at most.
+pub const LOG_BATCHES_MAX: usize = 128;
+/// How often the writer of the access log looks for lines.
+pub const LOG_LOOK_EVERY: Duration = Duration::from_millis(20);
+/// Bytes of the access log that are written at once.
+pub const LOG_PIECE_BYTES: usize = 64 * 1024;
+/// How long the end waits for an access log that nobody takes.
+pub const LOG_END_WAIT: Duration = Duration::from_secs(2);

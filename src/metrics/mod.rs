@@ -25,6 +25,7 @@ mod reason;
 mod requests;
 mod store;
 pub mod table;
+mod timing;
 mod upstream;
 
 use std::sync::Arc;
@@ -47,6 +48,7 @@ use connections::ConnectionCounters;
 use fills::FillCounters;
 use levels::Probe;
 use requests::RequestCounters;
+use timing::ResponseTimes;
 
 /// One core's numbers.
 #[derive(Debug, Default)]
@@ -56,6 +58,7 @@ pub struct Counters {
     connection: ConnectionCounters,
     fills: FillCounters,
     access: AccessCounters,
+    times: ResponseTimes,
     /// How often a next hop broke off in the midst of a fill.
     pub fill_breaks: Cell,
     /// Fills that run.
@@ -72,6 +75,8 @@ pub struct Counters {
     pub connections_accepted: Cell,
     /// Responses that ended short of their length.
     pub responses_aborted: Cell,
+    /// Lines of the access log that found no room.
+    pub log_lines_dropped: Cell,
 }
 
 /// One number with its name, ready to be shown.
@@ -109,6 +114,7 @@ pub struct Metrics {
     certificate: Arc<Certificate>,
     store: Arc<StoreNumbers>,
     probe: Probe,
+    log_lines_lost: Arc<Cell>,
 }
 
 impl Metrics {
@@ -121,7 +127,14 @@ impl Metrics {
             certificate: Arc::default(),
             store: Arc::default(),
             probe: Probe::default(),
+            log_lines_lost: Arc::default(),
         }
+    }
+
+    /// Returns the count of lines that the access log could not write, for its one writer.
+    #[must_use]
+    pub fn log_lines_lost(&self) -> Arc<Cell> {
+        Arc::clone(&self.log_lines_lost)
     }
 
     /// Returns the numbers of the store.
@@ -177,6 +190,7 @@ impl Metrics {
         samples.extend(self.fill_samples());
         samples.extend(self.access_samples());
         samples.extend(self.hop_samples());
+        samples.extend(self.log_samples());
         samples.extend(self.certificate.samples());
         samples.extend(self.store.samples());
         samples.extend(self.probe.samples());
@@ -184,10 +198,10 @@ impl Metrics {
         samples
     }
 
-    /// Returns every histogram.
-    #[must_use]
-    pub fn histograms(&self) -> Vec<Histogram> {
-        self.hop_histograms()
+    fn log_samples(&self) -> [Sample; 2] {
+        let full = self.sum(|core| &core.log_lines_dropped);
+        let reasons = [("full", full), ("write", self.log_lines_lost.read())];
+        reasons.map(|(reason, value)| table::ACCESS_LOG_DROPPED.sample([reason], value))
     }
 }
 

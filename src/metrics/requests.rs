@@ -1,5 +1,7 @@
 //! What is counted of requests and of the bytes that answer them.
 
+use std::time::Duration;
+
 use super::table::{
     CLIENT_BYTES, DEADLINES_PASSED, ERRORS, HIT_BYTES, REQUESTS, REQUESTS_REFUSED,
     RESPONSES_ABORTED, UPSTREAM_BYTES,
@@ -84,6 +86,11 @@ impl Counters {
             .position(|&known| known == status)
             .unwrap_or(0);
         self.requests.answered[cache as usize][column].add(1);
+    }
+
+    /// Counts how long a response took; `first_byte` is `None` if none was sent.
+    pub fn count_times(&self, cache: CacheUse, first_byte: Option<Duration>, whole: Duration) {
+        self.times.add(cache, first_byte, whole);
     }
 
     /// Counts a request that was refused for its form.

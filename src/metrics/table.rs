@@ -110,6 +110,15 @@ table! {
         ERRORS = Counter "transship_errors_total" Count ["fault"]
             "Responses that failed or ended short of their length, each once, by whose fault. 401, 403 and 404 are answers, not errors."
             => "`client`: look at `transship_requests_refused_total` and `transship_deadlines_passed_total`; `upstream`: at the upstream's metrics and the log; `disk`: at `transship_store_trouble` and the kernel's log; `us`: at the log, and tell us if it says nothing.";
+        FIRST_BYTE = Histogram "transship_first_byte_seconds" Seconds ["cache"]
+            "Time from the last byte of a request's head to the first of the response that the system took, by use of the cache."
+            => "`hit` slower than before: disk or cores (`transship_core_busy_seconds_total`); `miss`: the upstream (`transship_upstream_head_seconds`).";
+        RESPONSE = Histogram "transship_response_seconds" Seconds ["cache"]
+            "Time from the last byte of a request's head to the last of the response that the system took, by use of the cache."
+            => "Mostly the clients' own speed; beside a first byte that is as fast as ever, look at the network to them.";
+        ACCESS_LOG_DROPPED = Counter "transship_access_log_dropped_total" Count ["reason"]
+            "Lines of the access log that were left out: `full`, it was not written as fast as they came; `write`, writing failed."
+            => "`full`: a slow disk or a reader that stands still; `write`: no room, or no right to write: the log has the reason.";
         REQUESTS_REFUSED = Counter "transship_requests_refused_total" Count ["reason"]
             "Requests refused for their form, by reason."
             => "One client that is broken, or somebody who tries things: `docs/limits.md` explains each reason.";

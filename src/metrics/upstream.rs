@@ -7,6 +7,7 @@ use super::table::{
     UPSTREAM_BROKEN_BODIES, UPSTREAM_HEAD, UPSTREAM_HOP_BYTES, UPSTREAM_REQUESTS,
     UPSTREAM_SLOW_DOWNS, UPSTREAM_THROTTLED, UPSTREAM_UP,
 };
+use super::timing::{bounds, bucket};
 use super::{Histogram, Metrics, Sample};
 
 /// What became of a request to a next hop.
@@ -55,9 +56,10 @@ impl HopOutcome {
     }
 }
 
-/// Upper bounds of the buckets of head times, in milliseconds; above them is one more.
-const HEAD_BOUNDS_MS: [u16; 12] = [
-    5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 25_000,
+/// Upper bounds of the buckets of head times, in microseconds; above them is one more.
+const HEAD_BOUNDS_US: [u32; 12] = [
+    5000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000,
+    10_000_000, 25_000_000,
 ];
 
 /// One hop's numbers, shared by all cores: what asks a next hop can afford a shared cache line.
@@ -68,7 +70,7 @@ pub struct HopNumbers {
     outcomes: [AtomicU64; HopOutcome::ALL.len()],
     head_microseconds: AtomicU64,
     /// Each counts what lies above the bound before it.
-    head_buckets: [AtomicU64; HEAD_BOUNDS_MS.len() + 1],
+    head_buckets: [AtomicU64; HEAD_BOUNDS_US.len() + 1],
     is_throttled: AtomicBool,
     throttled: AtomicU64,
     broken_bodies: AtomicU64,
@@ -110,8 +112,7 @@ impl HopNumbers {
 
     /// Counts a response head, and the time that it took, connecting included.
     pub fn add_head_time(&self, took: Duration) {
-        let within = |&&bound: &&u16| took > Duration::from_millis(bound.into());
-        let bucket = HEAD_BOUNDS_MS.iter().take_while(within).count();
+        let bucket = bucket(&HEAD_BOUNDS_US, took);
         let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.head_microseconds.fetch_add(took, Ordering::Relaxed);
         self.head_buckets[bucket].fetch_add(1, Ordering::Relaxed);
@@ -162,17 +163,13 @@ impl Metrics {
 
     /// Returns how long response heads took.
     pub(super) fn hop_histograms(&self) -> Vec<Histogram> {
-        let bounds = HEAD_BOUNDS_MS
-            .iter()
-            .map(|&ms| Duration::from_millis(ms.into()));
         let of_hop = |hop: &std::sync::Arc<HopNumbers>| {
             let count = |bucket: &AtomicU64| bucket.load(Ordering::Relaxed);
-            let counts = hop.head_buckets.iter().map(count).collect();
             Histogram {
                 name: UPSTREAM_HEAD.name,
                 label: ("upstream", hop.name.clone()),
-                bounds: bounds.clone().collect(),
-                counts,
+                bounds: bounds(&HEAD_BOUNDS_US),
+                counts: hop.head_buckets.iter().map(count).collect(),
                 sum: Duration::from_micros(hop.head_microseconds.load(Ordering::Relaxed)),
             }
         };

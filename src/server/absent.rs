@@ -235,6 +235,7 @@ mod tests {
             status,
             challenges: Vec::new(),
             cache_status: cache_status.to_owned(),
+            hop: "a.example".to_owned(),
         }
     }
 

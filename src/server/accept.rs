@@ -43,14 +43,16 @@ pub async fn serve(service: Arc<Service>, listener: TcpListener, core: Core) -> 
     }
     drop(listener);
     finish(&context).await;
+    context.flush_log();
     Ok(())
 }
 
-/// Closes deleted blobs soon after there are any, for as long as the core runs.
+/// Closes deleted blobs soon after there are any, and hands over what was logged, for as long as the core runs.
 async fn close_deleted(context: Rc<Context>) {
     let mut seen = 0;
     loop {
         rt::sleep(CLOSE_DELETED_EVERY).await;
+        context.flush_log();
         let removals = context.service.store.removals();
         if removals != seen {
             seen = removals;
@@ -71,7 +73,7 @@ fn take(context: &Rc<Context>, socket: Socket, peer: IpAddr) {
     };
     rt::spawn(async move {
         if let Some(transport) = shake_hands(&seat.context, socket).await {
-            connection::run(&seat.context, transport).await;
+            connection::run(&seat.context, transport, peer).await;
         }
     });
 }

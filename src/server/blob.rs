@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::absent::{Asked, Turn};
 use super::body::{self, Plan, Source};
@@ -54,7 +53,9 @@ pub(super) async fn answer_plain(exchange: &mut Exchange, request: &Request<'_>)
     let (seconds, date) = exchange.context.now();
     if !service.access.is_public() {
         let mut grants = exchange.context.grants.borrow_mut();
-        if !grants.find(&digest, name.as_str(), credential, Instant::now()) {
+        // A clock that was just read: a permission is for a minute.
+        let now = exchange.outcome.begun;
+        if !grants.find(&digest, name.as_str(), credential, now) {
             return None;
         }
     }
@@ -67,12 +68,13 @@ pub(super) async fn answer_plain(exchange: &mut Exchange, request: &Request<'_>)
     output.clear();
     output.extend_from_slice(blob.plain.get_or_init(|| write_plain(exchange, &blob)));
     output[PLAIN_DATE].copy_from_slice(date.as_bytes());
-    let counters = Arc::clone(&exchange.context.counters);
-    counters.count_request(CacheUse::Hit, 200);
+    exchange.begin(CacheUse::Hit, 200);
     if blob.small.is_some() {
+        let counters = &exchange.context.counters;
         counters.client_bytes.add(blob.size_bytes);
         counters.hit_bytes.add(blob.size_bytes);
-        return Some(exchange.send(output, Connection::Stay).await);
+        let sending = exchange.send(output, blob.size_bytes, Connection::Stay);
+        return Some(sending.await);
     }
     exchange.output = output;
     let source = Source::Stored { blob, warm_end };
@@ -369,6 +371,8 @@ pub(super) struct Told {
     size_bytes: Option<u64>,
     /// What caches behind the next hop said of their part.
     behind: String,
+    /// Who told it.
+    hop: String,
 }
 
 /// Answers HEAD of an absent blob by the next hop's word, without a fill. It is asked once for all who ask it
@@ -402,9 +406,9 @@ async fn answer_head(
     describe(head, &item.digest, CacheUse::Bypass, &told.behind)
         .field("Content-Type", media_type::BLOB)
         .finish(framing, terms.connection);
-    let counters = &exchange.context.counters;
-    counters.count_request(CacheUse::Bypass, 200);
-    exchange.send(output, terms.connection).await
+    exchange.begin(CacheUse::Bypass, 200);
+    exchange.outcome.upstream = Some(told.hop.as_str().into());
+    exchange.send(output, 0, terms.connection).await
 }
 
 /// Asks the next hop for the head of a blob.
@@ -435,6 +439,7 @@ async fn ask_head(
         return Ok(Told {
             size_bytes: response.content_length(),
             behind,
+            hop: response.hop().to_owned(),
         });
     }
     let (subject, refusal) = (digest.to_string(), (&response).into());

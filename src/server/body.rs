@@ -44,6 +44,14 @@ impl Source {
         }
     }
 
+    /// Returns the next hop that it comes from.
+    fn hop(&self) -> Option<Arc<str>> {
+        match self {
+            Self::Stored { .. } => None,
+            Self::Filling { fill, .. } => fill.hop(),
+        }
+    }
+
     fn size_bytes(&self) -> Option<u64> {
         match self {
             Self::Stored { blob, .. } => Some(blob.size_bytes),
@@ -218,15 +226,13 @@ fn write_head(
     }
     head.finish(framing, terms.connection);
     exchange.output = output;
-    exchange
-        .context
-        .counters
-        .count_request(cache, status.number());
+    exchange.begin(cache, status.number());
+    exchange.outcome.upstream = source.hop();
 }
 
 async fn send_head(exchange: &mut Exchange, terms: Terms<'_>) -> Next {
     let output = std::mem::take(&mut exchange.output);
-    exchange.send(output, terms.connection).await
+    exchange.send(output, 0, terms.connection).await
 }
 
 /// Sends the head that is in `exchange.output`, then bytes `range` of the source.
@@ -262,10 +268,8 @@ async fn send_several(
             terms.connection,
         );
     exchange.output = output;
-    exchange
-        .context
-        .counters
-        .count_request(cache, Status::PARTIAL_CONTENT.number());
+    exchange.begin(cache, Status::PARTIAL_CONTENT.number());
+    exchange.outcome.upstream = source.hop();
     if terms.is_head {
         return send_head(exchange, terms).await;
     }
@@ -281,7 +285,7 @@ async fn send_several(
     }
     let mut output = std::mem::take(&mut exchange.output);
     multipart.closing(&mut output);
-    exchange.send(output, terms.connection).await
+    exchange.send(output, 0, terms.connection).await
 }
 
 /// Sends a response of unknown length, in chunks. The last chunk comes only after the commit, so a
@@ -306,7 +310,7 @@ async fn send_chunked(exchange: &mut Exchange, source: &Source, connection: Conn
         if filled == cursor {
             let mut output = std::mem::take(&mut exchange.output);
             output.extend_from_slice(b"0\r\n\r\n");
-            return exchange.send(output, connection).await;
+            return exchange.send(output, 0, connection).await;
         }
         let size = format!("{:x}\r\n", filled - cursor);
         exchange.output.extend_from_slice(size.as_bytes());
@@ -339,7 +343,11 @@ async fn send_piece(
             let outcome;
             (outcome, output) = exchange.transport.send_all(output).await;
             match outcome {
-                Ok(()) => send_filling(exchange, fill, range, later).await?,
+                Ok(()) => {
+                    // The head goes ahead of what is still to come from the next hop.
+                    exchange.outcome.sent(0);
+                    send_filling(exchange, fill, range, later).await?
+                }
                 Err(error) => Err(error.into()),
             }
         }
@@ -433,8 +441,10 @@ async fn send_file(
 ) -> Result<(), SendFileError> {
     let send_timeout = exchange.context.service.options.send_timeout;
     let counters = Arc::clone(&exchange.context.counters);
+    let outcome = &mut exchange.outcome;
     let progress = |socket: &Socket, count: usize| {
         counters.client_bytes.add(count as u64);
+        outcome.sent(count as u64);
         socket.set_deadline(send_timeout, DeadlineKind::Active);
         passed(count as u64);
     };

@@ -1,9 +1,11 @@
 //! One client connection: requests in order, one after the other, until one side has enough.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use super::context::Context;
 use super::exchange::{Exchange, Next};
+use super::outcome::Outcome;
 use super::refusal;
 use super::transport::Transport;
 use crate::http::response::Connection;
@@ -16,17 +18,19 @@ use crate::rt::DeadlineKind;
 const INPUT_BYTES: usize = 4096;
 
 /// Serves one connection to its end.
-pub(super) async fn run(context: &Rc<Context>, transport: Transport) {
-    let mut exchange = Exchange::new(Rc::clone(context), transport);
+pub(super) async fn run(context: &Rc<Context>, transport: Transport, client: IpAddr) {
+    let mut exchange = Exchange::new(Rc::clone(context), transport, client);
     let mut input = Vec::with_capacity(INPUT_BYTES);
     let mut answered = 0_u64;
     loop {
         let head;
         (head, input) = receive_head(&mut exchange, input).await;
+        exchange.outcome = Outcome::begin();
         let next = match head {
             Head::Received(length) => match parse(&input[..length]) {
                 Ok(request) => {
                     let next = exchange.answer(&request).await;
+                    exchange.tell(Some(&request), next);
                     let body = Remaining::of(&request);
                     input.drain(..length);
                     match next {
@@ -37,7 +41,11 @@ pub(super) async fn run(context: &Rc<Context>, transport: Transport) {
                 Err(error) => refuse(&mut exchange, error).await,
             },
             Head::Refused(error) => refuse(&mut exchange, error).await,
-            Head::TooSlow => exchange.refuse_slow().await,
+            Head::TooSlow => {
+                let next = exchange.refuse_slow().await;
+                exchange.tell(None, next);
+                next
+            }
             Head::Gone => return,
         };
         match next {
@@ -60,7 +68,9 @@ pub(super) async fn run(context: &Rc<Context>, transport: Transport) {
 async fn refuse(exchange: &mut Exchange, error: RequestError) -> Next {
     let reason = refusal::reason(error);
     exchange.context.counters.count_refused_request(reason);
-    exchange.refuse(error).await
+    let next = exchange.refuse(error).await;
+    exchange.tell(None, next);
+    next
 }
 
 /// Lets the core's other connections have their turn: with epoll, a client that sends requests without

@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::Service;
 use super::grants::Grants;
 use super::open_blobs::OpenBlobs;
+use crate::access_log::Pen;
 use crate::limits::{GRANTS_PER_CORE_MAX, REFUSALS_LOGGED_A_SECOND};
 use crate::metrics::Counters;
 use crate::rt::Core;
@@ -18,6 +19,8 @@ pub(super) struct Context {
     pub(super) counters: Arc<Counters>,
     pub(super) open_blobs: RefCell<OpenBlobs>,
     pub(super) grants: RefCell<Grants>,
+    /// `None` without an access log.
+    pub(super) log: Option<RefCell<Pen>>,
     /// Second, and lines that were logged in it.
     logged: Cell<(u64, u32)>,
     clock: Clock,
@@ -25,8 +28,13 @@ pub(super) struct Context {
 
 impl Context {
     pub(super) fn new(service: Arc<Service>, core: &Core) -> Self {
+        let counters = service.metrics.core(core.index);
+        let log = service.access_log.as_ref();
         Self {
-            counters: service.metrics.core(core.index),
+            log: log
+                .and_then(|log| log.pen(core.index, Arc::clone(&counters)))
+                .map(RefCell::new),
+            counters,
             open_blobs: RefCell::new(OpenBlobs::new(service.open_files_per_core)),
             grants: RefCell::new(Grants::new(GRANTS_PER_CORE_MAX)),
             logged: Cell::default(),
@@ -38,6 +46,13 @@ impl Context {
     /// Returns the time in seconds since the epoch, and as an IMF-fixdate (RFC 9110 §5.6.7).
     pub(super) fn now(&self) -> (u64, Rc<str>) {
         self.clock.now()
+    }
+
+    /// Hands over what the access log has of this core.
+    pub(super) fn flush_log(&self) {
+        if let Some(log) = &self.log {
+            log.borrow_mut().flush();
+        }
     }
 
     /// Says whether one more line may be logged that any client can cause; takes note that it was.

@@ -1,12 +1,15 @@
 //! One request and its response.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 
 use super::context::Context;
+use super::outcome::Outcome;
 use super::reply::{Reply, Status};
 use super::transport::Transport;
 use super::{blob, cycle, listing, manifest, permit};
 use crate::access::{Item, Kind, Shown};
+use crate::access_log::Entry;
 use crate::http::grammar::is_authority;
 use crate::http::response::Connection;
 use crate::http::{Body, Method, Query, Request, RequestError, ResponseHead, Version};
@@ -32,8 +35,11 @@ pub(super) enum Next {
 pub(super) struct Exchange {
     pub(super) context: Rc<Context>,
     pub(super) transport: Transport,
+    client: IpAddr,
     /// What is about to be sent; kept for its capacity.
     pub(super) output: Vec<u8>,
+    /// Of the request under way.
+    pub(super) outcome: Outcome,
 }
 
 /// What the response to a request must heed, whatever it says.
@@ -49,12 +55,53 @@ pub(super) struct Terms<'r> {
 }
 
 impl Exchange {
-    pub(super) fn new(context: Rc<Context>, transport: Transport) -> Self {
+    pub(super) fn new(context: Rc<Context>, transport: Transport, client: IpAddr) -> Self {
         Self {
             context,
             transport,
+            client,
             output: Vec::new(),
+            outcome: Outcome::begin(),
         }
+    }
+
+    /// Counts a response whose head is about to go out.
+    pub(super) fn begin(&mut self, cache: CacheUse, status: u16) {
+        self.context.counters.count_request(cache, status);
+        self.outcome.response = Some((status, cache));
+    }
+
+    /// Tells metrics and access log of a request that is over, however it went. The one place that every
+    /// request passes.
+    ///
+    /// - `request`: what could be read of it.
+    pub(super) fn tell(&self, request: Option<&Request<'_>>, next: Next) {
+        let outcome = &self.outcome;
+        let total = outcome.begun.elapsed();
+        let is_whole = next != Next::Abort;
+        // What is sent at once has its first bytes taken together with its last.
+        let first_byte = match outcome.first_byte {
+            Some(at) => Some(at.saturating_duration_since(outcome.begun)),
+            None => is_whole.then_some(total),
+        };
+        if let Some((_, cache)) = outcome.response {
+            let counters = &self.context.counters;
+            counters.count_times(cache, first_byte, total);
+        }
+        let Some(log) = &self.context.log else { return };
+        log.borrow_mut().add(&Entry {
+            client: self.client,
+            is_tls: matches!(self.transport, Transport::Tls(_)),
+            request,
+            begun: outcome.begun,
+            first_byte,
+            total,
+            response: outcome.response,
+            body_bytes: outcome.body_bytes,
+            is_whole,
+            digest: outcome.digest,
+            upstream: outcome.upstream.as_deref(),
+        });
     }
 
     /// Answers one request.
@@ -193,21 +240,27 @@ impl Exchange {
         let mut output = std::mem::take(&mut self.output);
         output.clear();
         reply.write(&mut output, terms, self);
-        let counters = &self.context.counters;
-        counters.count_request(reply.cache, reply.status.number());
+        self.begin(reply.cache, reply.status.number());
         let fault = reply.fault();
         if let Some(fault) = fault {
-            counters.count_error(fault);
+            self.context.counters.count_error(fault);
         }
+        if self.context.log.is_some() {
+            self.outcome.digest = reply.digest();
+        }
+        let cache = reply.cache;
+        self.outcome.upstream = reply.upstream;
+        let mut body_bytes = 0;
         if !terms.is_head {
-            let bytes = reply.body.len() as u64;
-            counters.client_bytes.add(bytes);
-            if reply.cache == CacheUse::Hit {
-                counters.hit_bytes.add(bytes);
+            body_bytes = reply.body.len() as u64;
+            let counters = &self.context.counters;
+            counters.client_bytes.add(body_bytes);
+            if cache == CacheUse::Hit {
+                counters.hit_bytes.add(body_bytes);
             }
             output.extend_from_slice(&reply.body);
         }
-        let next = self.send_last(output, terms.connection).await;
+        let next = self.send_last(output, body_bytes, terms.connection).await;
         // One that failed is counted already, whatever becomes of it on the way.
         if next == Next::Abort && fault.is_none() {
             self.context.counters.count_error(Fault::Client);
@@ -216,21 +269,36 @@ impl Exchange {
     }
 
     /// Sends what is in memory, as the last of a response that is none of an error.
-    pub(super) async fn send(&mut self, output: Vec<u8>, connection: Connection) -> Next {
-        let next = self.send_last(output, connection).await;
+    ///
+    /// - `body_bytes`: how much of it is content.
+    pub(super) async fn send(
+        &mut self,
+        output: Vec<u8>,
+        body_bytes: u64,
+        connection: Connection,
+    ) -> Next {
+        let next = self.send_last(output, body_bytes, connection).await;
         if next == Next::Abort {
             self.context.counters.count_error(Fault::Client);
         }
         next
     }
 
-    async fn send_last(&mut self, output: Vec<u8>, connection: Connection) -> Next {
+    async fn send_last(
+        &mut self,
+        output: Vec<u8>,
+        body_bytes: u64,
+        connection: Connection,
+    ) -> Next {
         self.transport
             .set_deadline(self.context.service.options.send_timeout);
         let outcome;
         (outcome, self.output) = self.transport.send_all(output).await;
         if self.output.capacity() > OUTPUT_KEPT_BYTES {
             self.output = Vec::new();
+        }
+        if outcome.is_ok() {
+            self.outcome.body_bytes += body_bytes;
         }
         self.ended(outcome, connection)
     }

@@ -115,10 +115,11 @@ async fn ask(
     let content_type = content_type.unwrap_or("application/json").to_owned();
     let link = next_link(context, &response);
     let filters = response.field("oci-filters-applied").map(ToOwned::to_owned);
-    let behind = response.cache_status();
+    let (behind, hop) = (response.cache_status(), response.hop().to_owned());
     let body = response.bytes(LISTING_BYTES_MAX).await.map_err(failed)?;
     context.counters.upstream_bytes.add(body.len() as u64);
     let mut reply = Reply::new(Status::OK, &content_type, body).by(CacheUse::Bypass, &behind);
+    reply.upstream = Some(hop.into());
     if let Some(link) = link {
         reply = reply.with("Link", link);
     }

@@ -63,6 +63,8 @@ struct Found {
     age: Duration,
     /// What caches behind the next hop said of their part.
     behind: String,
+    /// The next hop that was asked, and answered.
+    hop: Option<String>,
 }
 
 impl Found {
@@ -74,11 +76,17 @@ impl Found {
             cache_status: cache.cache_status().into(),
             age: Duration::ZERO,
             behind: String::new(),
+            hop: None,
         }
     }
 
-    fn behind(self, behind: String) -> Self {
-        Self { behind, ..self }
+    fn behind(self, behind: String, hop: String) -> Self {
+        let hop = Some(hop);
+        Self {
+            behind,
+            hop,
+            ..self
+        }
     }
 
     fn reply(self, request: &Request<'_>) -> Reply {
@@ -93,6 +101,7 @@ impl Found {
             )
         };
         reply.cache = self.cache;
+        reply.upstream = self.hop.as_deref().map(Into::into);
         if self.cache == CacheUse::Stale || !self.age.is_zero() {
             reply = reply.with("Age", self.age.as_secs().to_string());
         }
@@ -182,10 +191,10 @@ impl Asking<'_> {
             absences.note(question, &(&response).into());
             return Err(self.refused(&response, &reference));
         }
-        let behind = response.cache_status();
+        let (behind, hop) = (response.cache_status(), response.hop().to_owned());
         let received = receive(context, response, digest.algorithm(), Some(digest)).await?;
         self.confirm(digest, asked);
-        Ok(Found::new(digest, received.1, CacheUse::Miss).behind(behind))
+        Ok(Found::new(digest, received.1, CacheUse::Miss).behind(behind, hop))
     }
 
     /// By the next hop's word; while it says nothing, by its last one, for as long as the operator allows.
@@ -207,7 +216,7 @@ impl Asking<'_> {
             self.context.service.outage.tell_answer();
         }
         let response = outcome.map_err(|error| self.failed(tag, &error))?;
-        let behind = response.cache_status();
+        let (behind, hop) = (response.cache_status(), response.hop().to_owned());
         let age = tags::age(&response);
         let (digest, manifest, cache, status) = match (response.status(), known) {
             (304, Some(known)) => (known.digest, known.manifest, CacheUse::Hit, REVALIDATED),
@@ -231,7 +240,7 @@ impl Asking<'_> {
         Ok(Found {
             cache_status: status.into(),
             age,
-            ..Found::new(digest, manifest, cache).behind(behind)
+            ..Found::new(digest, manifest, cache).behind(behind, hop)
         })
     }
 

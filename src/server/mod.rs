@@ -25,6 +25,7 @@ mod manifest;
 mod open_blobs;
 mod opening;
 mod options;
+mod outcome;
 mod permit;
 mod received;
 mod refusal;
@@ -41,6 +42,7 @@ pub use accept::serve;
 pub use options::{CIPHER_SUITES, ClientAuth, Options, Tls, TlsVersion};
 
 use crate::access::Access;
+use crate::access_log::AccessLog;
 use crate::fill::Fills;
 use crate::metrics::Metrics;
 use crate::rt::Notify;
@@ -61,6 +63,7 @@ pub struct Service {
     fills: Arc<Fills>,
     upstream: Arc<Upstream>,
     access: Arc<Access>,
+    access_log: Option<Arc<AccessLog>>,
     metrics: Metrics,
     outage: Outage,
     absences: Absences,
@@ -88,6 +91,8 @@ pub struct Parts {
     pub upstream: Arc<Upstream>,
     /// Who may have what.
     pub access: Arc<Access>,
+    /// The access log, if there is one.
+    pub access_log: Option<Arc<AccessLog>>,
     /// The counters, one for each core.
     pub metrics: Metrics,
     /// Most blobs that one core keeps open.
@@ -112,6 +117,7 @@ impl Service {
             fills: parts.fills,
             upstream: parts.upstream,
             access: parts.access,
+            access_log: parts.access_log,
             metrics: parts.metrics,
             outage: Outage::default(),
             absences: Absences::default(),

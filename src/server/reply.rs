@@ -1,9 +1,12 @@
 //! Responses that are whole in memory, and the one place where failures become statuses.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::exchange::{Exchange, Terms};
 use crate::access::Denial;
+use crate::digest::Digest;
 use crate::fill::Failure;
 use crate::http::Framing;
 use crate::metrics::{CacheUse, Fault};
@@ -32,6 +35,8 @@ pub(super) struct Reply {
     pub(super) body: Vec<u8>,
     /// Whose fault it is, where the status does not tell.
     fault: Option<Fault>,
+    /// The next hop that answered, for the access log.
+    pub(super) upstream: Option<Arc<str>>,
     fields: Vec<(&'static str, String)>,
 }
 
@@ -44,6 +49,7 @@ impl Reply {
             cache: CacheUse::Bypass,
             body,
             fault: None,
+            upstream: None,
             fields,
         }
     }
@@ -52,6 +58,19 @@ impl Reply {
     pub(super) fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.fields.push((name, value.into()));
         self
+    }
+
+    /// Says which next hop answered.
+    pub(super) fn answered_by(mut self, hop: &str) -> Self {
+        self.upstream = Some(hop.into());
+        self
+    }
+
+    /// Returns the digest that it names.
+    pub(super) fn digest(&self) -> Option<Digest> {
+        let mut fields = self.fields.iter();
+        let (_, digest) = fields.find(|(name, _)| *name == "Docker-Content-Digest")?;
+        digest.parse().ok()
     }
 
     /// Says how the cache took part, behind which others were that said `behind` of theirs.
@@ -100,6 +119,7 @@ impl Reply {
             cache: CacheUse::Bypass,
             body: Vec::new(),
             fault: None,
+            upstream: None,
             fields: Vec::new(),
         }
     }
@@ -177,7 +197,9 @@ impl Reply {
     ) -> Self {
         let status = refusal.status;
         let reply = Self::of_status(refusal, is_clients, unknown, subject);
-        reply.forwarded(&refusal.cache_status, &format!("fwd-status={status}"))
+        reply
+            .forwarded(&refusal.cache_status, &format!("fwd-status={status}"))
+            .answered_by(&refusal.hop)
     }
 
     fn of_status(refusal: &Refusal, is_clients: bool, unknown: Code, subject: &str) -> Self {

@@ -11,6 +11,8 @@ pub struct Refusal {
     pub challenges: Vec<String>,
     /// What the caches behind say of their part; see [`Response::cache_status`].
     pub cache_status: String,
+    /// Who says so; see [`Response::hop`].
+    pub hop: String,
 }
 
 impl Refusal {
@@ -27,6 +29,7 @@ impl From<&Response> for Refusal {
             status: response.status(),
             challenges: response.challenges(),
             cache_status: response.cache_status(),
+            hop: response.hop().to_owned(),
         }
     }
 }

@@ -1,0 +1,52 @@
+//! The line `log`: what the access log costs a hot blob, with its file on disk, against itself without one.
+
+use std::fs;
+
+use tempfile::TempDir;
+
+use super::support::{Blob, Transship};
+use super::{Nginx, Pair, Scale, Www, fetch, median, settle, size, start, wrk_on};
+
+/// Requests per CPU second of transship with one core, with and without an access log. The writer's time
+/// counts: it runs on the same processor.
+pub(super) fn log(scale: &Scale) {
+    println!(
+        "\nlog: 64 keep-alive connections, server on core 0, wrk on core 1, {} runs",
+        scale.runs
+    );
+    let (dir, www) = (TempDir::new().unwrap(), Www::new());
+    let origin = Nginx::origin(&www);
+    let path = dir.path().join("access.log");
+    let config = format!(
+        "version: 0.1\ntransship: {{access_log: {{output: {}, rotate_size: 1GiB}}}}\n",
+        path.display()
+    );
+    let pinned = || Transship::options().cores(1).under(&["taskset", "-c", "0"]);
+    let with = start(pinned().config(config), &origin.url());
+    let without = start(pinned(), &origin.url());
+    let hot = &scale.hot[0];
+    let blob = www.add(&Blob::seeded(hot.bytes as u64, hot.bytes));
+    let (mut rates, mut micros) = (Pair::default(), Pair::default());
+    for server in [&with, &without] {
+        fetch(server.addr, &blob, hot.bytes);
+        settle(server, 1);
+    }
+    for _ in 0..scale.runs {
+        for (server, is_with) in [(&with, true), (&without, false)] {
+            let url = format!("http://{}{blob}", server.addr);
+            let shown = wrk_on(&url, hot, server.process.id(), &[]);
+            rates.push(is_with, shown.per_cpu_second);
+            micros.push(is_with, 1e6 / shown.per_cpu_second);
+        }
+    }
+    let title = format!("{} requests per CPU second", size(hot.bytes));
+    rates.print_ratio(&title, "without a log", 0.0);
+    micros.print("  CPU microseconds a request", "without a log");
+    let lines = fs::read(&path).unwrap();
+    let lines = memchr::memchr_iter(b'\n', &lines).count();
+    let metrics = with.metrics();
+    let dropped = metrics.sum("transship_access_log_dropped_total", &[]);
+    println!("    {lines} lines written, {dropped} dropped");
+    let ratio = median(&rates.ours) / median(&rates.theirs);
+    super::figures::verdict("cost at most 5 %", ratio >= 0.95);
+}
