@@ -117,6 +117,11 @@ impl Held {
         self.is_closed && self.seats.is_empty()
     }
 
+    /// Returns how many follow.
+    pub(super) fn followers(&self) -> usize {
+        self.seats.len()
+    }
+
     /// Says whether anybody follows.
     pub(super) fn is_followed(&self) -> bool {
         !self.seats.is_empty()

@@ -54,6 +54,7 @@ mod sink;
 mod spill;
 mod stream;
 mod transfer;
+mod view;
 mod wants;
 
 use std::collections::HashMap;
@@ -68,6 +69,7 @@ pub use follower::Follower;
 pub use held::Piece;
 pub use options::{OnRange, Options};
 pub use progress::{Fill, Order};
+pub use view::{Ended, Running};
 pub use wants::Wanted;
 
 use crate::digest::Digest;
@@ -105,6 +107,8 @@ pub struct Fills {
     options: Options,
     /// How many streams were of use to the last large fill, for the next one to begin with.
     streams_of_use: AtomicUsize,
+    /// What became of the last ones.
+    past: view::Past,
 }
 
 impl Fills {
@@ -127,6 +131,7 @@ impl Fills {
             spills: Permits::default(),
             options,
             streams_of_use: AtomicUsize::new(1),
+            past: view::Past::default(),
         })
     }
 

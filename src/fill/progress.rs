@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use super::held::Held;
 use super::landed::Landed;
 use super::sink::Sink;
+use super::view::Story;
 use super::wants::Wants;
 use super::{Failure, OnRange};
 use crate::digest::Digest;
@@ -99,6 +100,8 @@ pub struct Fill {
     pub(super) waits_for: AtomicU64,
     /// Told when the follower has passed that the task waits for, and when one has left.
     pub(super) passed: Notify,
+    /// For operators.
+    pub(super) story: Story,
 }
 
 impl Fill {
@@ -128,6 +131,7 @@ impl Fill {
             held: Mutex::default(),
             waits_for: AtomicU64::new(0),
             passed: Notify::default(),
+            story: Story::default(),
         }
     }
 
@@ -135,6 +139,16 @@ impl Fill {
     #[must_use]
     pub fn digest(&self) -> Digest {
         self.digest
+    }
+
+    /// Returns the repository that it is fetched from.
+    pub(super) fn repository(&self) -> &str {
+        &self.repository
+    }
+
+    /// Returns how many bytes may be sent.
+    pub(super) fn filled(&self) -> u64 {
+        self.filled.load(Ordering::Acquire)
     }
 
     /// Returns the request for all of the blob.

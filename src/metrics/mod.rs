@@ -213,6 +213,8 @@ pub struct Counters {
     pub connections_accepted: Cell,
     /// Responses that ended short of their length.
     pub responses_aborted: Cell,
+    /// Times that the core went through its loop: it is alive while this moves.
+    pub beats: Cell,
 }
 
 impl Counters {
@@ -407,6 +409,11 @@ impl Metrics {
     #[must_use]
     pub fn core(&self, index: usize) -> Arc<Counters> {
         Arc::clone(&self.cores[index])
+    }
+
+    /// Returns how often each core has gone through its loop.
+    pub fn beats(&self) -> impl Iterator<Item = u64> {
+        self.cores.iter().map(|core| core.beats.read())
     }
 
     fn sum(&self, of: impl Fn(&Counters) -> &Cell) -> u64 {
