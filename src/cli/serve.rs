@@ -6,13 +6,13 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::process::{Resource, Signal, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
 use super::housekeeping::Housekeeping;
 use crate::access::Access;
-use crate::admin::Admin;
+use crate::admin::{self, Admin, Steering};
 use crate::config::{Effective, Settings};
 use crate::fill::Fills;
 use crate::limits::CERTIFICATES_LOOK_EVERY;
@@ -85,16 +85,29 @@ fn run(mut settings: Settings) -> io::Result<()> {
     let parts = Parts {
         store: Arc::clone(&store),
         fills: Arc::clone(&fills),
-        upstream,
+        upstream: Arc::clone(&upstream),
         access,
         metrics: metrics.clone(),
         open_files_per_core: (open_files / 4 / cores).clamp(16, OPEN_BLOBS_MAX),
     };
     let service = Arc::new(Service::new(settings.server.clone(), parts)?);
-    let admin = start_admin(&settings, metrics, &service, &store)?;
+    let helm = Helm {
+        service: Arc::clone(&service),
+        store: Arc::clone(&store),
+    };
+    let shown = admin::Parts {
+        metrics,
+        store: Arc::clone(&store),
+        fills: Arc::clone(&fills),
+        upstream,
+        listen: String::new(),
+        steering: Arc::new(helm),
+    };
+    // First: what is asked for at the admin address are signals.
+    heed_signals(Arc::clone(&service))?;
+    let admin = start_admin(&settings.admin, shown, listen)?;
     let housekeeping = Housekeeping::start(&store, house, &settings.store)?;
     let running = start_cores(&service, listeners, cores, &tier)?;
-    heed_signals(Arc::clone(&service))?;
     follow_certificates(service)?;
     announce(&settings, listen, admin, &store, &tier, cores);
     running.join()?;
@@ -164,27 +177,65 @@ fn announce_access(settings: &Settings) {
     }
 }
 
+/// Starts what operators talk to; returns the address that it got.
 fn start_admin(
-    settings: &Settings,
-    metrics: Metrics,
-    service: &Arc<Service>,
-    store: &Arc<Store>,
+    options: &admin::Options,
+    mut parts: admin::Parts,
+    listen: std::net::SocketAddr,
 ) -> io::Result<Option<std::net::SocketAddr>> {
-    let Some(addr) = settings.admin.listen else {
-        return Ok(None);
-    };
-    let (mut listeners, bound) = bind(addr, 1, "http.debug.addr")?;
-    let (service, store) = (Arc::clone(service), Arc::clone(store));
-    let readiness = Arc::new(move || {
-        let draining = service.is_draining().then(|| "draining".to_owned());
-        let trouble = store.trouble();
+    let (mut tcp, mut bound) = (None, None);
+    if let Some(addr) = options.listen {
+        let (mut listeners, addr) = bind(addr, 1, "http.debug.addr")?;
+        (tcp, bound) = (listeners.pop(), Some(addr));
+    }
+    let local = options.socket.as_deref().map(|path| {
+        let made = rt::bind_local(path);
+        let key = "transship.admin.socket";
+        made.map_err(|e| io::Error::new(e.kind(), format!("{key}: {}: {e}", path.display())))
+    });
+    let local = local.transpose()?;
+    parts.listen = listen.to_string();
+    if tcp.is_some() || local.is_some() {
+        Admin::new(options, parts).start(tcp, local)?;
+    }
+    Ok(bound)
+}
+
+/// What the admin API does to the server.
+struct Helm {
+    service: Arc<Service>,
+    store: Arc<Store>,
+}
+
+impl Steering for Helm {
+    fn reasons(&self) -> Vec<String> {
+        let draining = self.is_draining().then(|| "draining".to_owned());
+        let trouble = self.store.trouble();
         let trouble = trouble.map(|(kind, error)| format!("storage {}: {error}", kind.label()));
         draining.into_iter().chain(trouble).collect()
-    });
-    if let Some(listener) = listeners.pop() {
-        Admin::new(&settings.admin, metrics, readiness).start(listener)?;
     }
-    Ok(Some(bound))
+
+    fn is_draining(&self) -> bool {
+        self.service.is_draining()
+    }
+
+    fn drain(&self) {
+        // A second signal would end it at once.
+        if !self.is_draining() {
+            raise(Signal::TERM);
+        }
+    }
+
+    fn reload(&self) {
+        raise(Signal::HUP);
+    }
+}
+
+/// Signals this process: what an operator asks for is then just what a signal does, and happens in one place.
+fn raise(signal: Signal) {
+    if let Err(error) = rustix::process::kill_process(rustix::process::getpid(), signal) {
+        tracing::warn!(%error, "this process could not signal itself");
+    }
 }
 
 fn start_cores(

@@ -347,6 +347,12 @@ pub const TABLE: &[Key] = &[
     section("transship", "What the registry has no key for. Unknown keys are errors here."),
     used("transship.cores", Kind::Integer(1, 1024), "",
         "Cores that serve, one thread each. Without it: all that the process may run on."),
+    section("transship.admin", "The admin API, see `docs/admin.md`."),
+    used("transship.admin.token", Kind::Secret, "", "Whoever shows it as `Authorization: Bearer` may use the admin API at \
+         `http.debug.addr`; health and metrics need none. Without it whoever is on this host may, if that address is \
+         loopback, and nobody if it is not. At least 16 bytes."),
+    used("transship.admin.socket", Kind::Path, "", "Unix socket of the admin API, for the user that transship runs as and \
+         for root; `off` for none. Without it: `admin.sock` in the first path of `$RUNTIME_DIRECTORY`, else none."),
     section("transship.access", "Who may pull. Without any of these keys each client has its own rights: its \
          `Authorization` is passed to the origin, whose answer counts."),
     used("transship.access.public", Kind::Bool, "false", "Everything behind this cache is public: what is stored is \
