@@ -59,7 +59,9 @@ const MAY_USE: [(&str, &[&str]); 17] = [
     ),
     (
         "admin",
-        &["digest", "fill", "http", "limits", "metrics", "rt", "store"],
+        &[
+            "auth", "digest", "fill", "http", "limits", "metrics", "rt", "store", "upstream",
+        ],
     ),
     // Types only: the Options of every module.
     (

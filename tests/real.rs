@@ -16,6 +16,7 @@
 )]
 
 mod access;
+mod admin;
 mod away;
 mod chains;
 mod disk;

@@ -1,18 +1,52 @@
-//! What an operator talks to: metrics and health, on an address of its own.
+//! What an operator talks to: metrics, health and the API, on an address and a Unix socket of their own.
 //!
-//! It runs on a thread of its own, so that a scrape never holds up a core. It knows the counters and
-//! is told whether the service is ready; it knows nothing of blobs or connections.
+//! ```text
+//!  http.debug.addr ────────╮
+//!                          ├─▶ head, body ─▶ page: health, metrics      on the admin thread, never blocks
+//!  transship.admin.socket ─╯        ╰──────▶ guard ─▶ routes ─▶ api     on a helper thread, may block
+//! ```
+//!
+//! It runs on a thread of its own, so that no request here holds up a core, and a slow one no probe of
+//! health. One request a connection: whoever asks is a person, a script or a monitor. It knows nothing of
+//! clients' connections; what it does to the server goes by [`Steering`].
+//!
+//! Invariants
+//! - Health, readiness and metrics need no token and change nothing.
+//! - Everything under `/v1/` passes `guard` first.
 
+mod api;
+mod guard;
+mod page;
+mod paging;
 mod prometheus;
+mod pulse;
+mod routes;
+mod views;
 
+use std::cell::RefCell;
 use std::io;
 use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant};
 
-use crate::http::{Connection, Framing, HeadScan, Method, Request, ResponseHead, parse};
+use crate::auth::Secret;
+use crate::fill::Fills;
+use crate::http::{Body, HeadScan, Method, Request, parse};
+use crate::limits::ADMIN_BODY_BYTES_MAX;
 use crate::metrics::Metrics;
-use crate::rt::{self, Core, Cores, DeadlineKind, ListenAddr, Listener, Socket, Tier};
+use crate::rt::{
+    self, Core, Cores, DeadlineKind, ListenAddr, Listener, LocalListener, LocalSocket, Socket, Tier,
+};
+use crate::store::Store;
+use crate::upstream::Upstream;
+use api::Api;
+use guard::Door;
+use page::{Page, Then};
+use pulse::Pulse;
+use routes::Route;
 
 /// Longest time for one request and its response.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -27,39 +61,69 @@ pub struct Options {
     pub listen: Option<ListenAddr>,
     /// Path of the metrics page (`http.debug.prometheus.path`), `/metrics` unless given.
     pub metrics_path: String,
+    /// Who shows it may use the API (`transship.admin.token`); `None` is whoever is on this host.
+    pub token: Option<Secret>,
+    /// Path of the Unix socket (`transship.admin.socket`); `None` makes none.
+    pub socket: Option<PathBuf>,
 }
 
-/// Says why the service is not ready; nothing means that it is.
-pub type Readiness = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+/// What is done to the server as a whole.
+pub trait Steering: Send + Sync {
+    /// Says why the service is not ready; nothing means that it is.
+    fn reasons(&self) -> Vec<String>;
+    /// Says whether it takes no new connections and finishes what is in flight.
+    fn is_draining(&self) -> bool;
+    /// Drains it, as SIGTERM does.
+    fn drain(&self);
+    /// Reads what can be read again, as SIGHUP does.
+    fn reload(&self);
+}
+
+/// The parts of the server that are shown and steered.
+#[derive(Clone)]
+pub struct Parts {
+    /// The counters.
+    pub metrics: Metrics,
+    /// The disk.
+    pub store: Arc<Store>,
+    /// The fills.
+    pub fills: Arc<Fills>,
+    /// The next hops.
+    pub upstream: Arc<Upstream>,
+    /// Where clients connect.
+    pub listen: String,
+    /// The server as a whole.
+    pub steering: Arc<dyn Steering>,
+}
 
 /// What the admin address shows.
-#[derive(Clone)]
 pub struct Admin {
-    metrics_path: String,
-    metrics: Metrics,
-    readiness: Readiness,
+    options: Options,
+    api: Arc<Api>,
+    pulse: RefCell<Pulse>,
 }
 
 impl Admin {
-    /// Returns what shows `metrics` and `readiness`.
+    /// Returns what shows `parts`.
     #[must_use]
-    pub fn new(options: &Options, metrics: Metrics, readiness: Readiness) -> Self {
+    pub fn new(options: &Options, parts: Parts) -> Self {
+        let started = Instant::now();
         Self {
-            metrics_path: options.metrics_path.clone(),
-            metrics,
-            readiness,
+            options: options.clone(),
+            api: Arc::new(Api { parts, started }),
+            pulse: RefCell::default(),
         }
     }
 
-    /// Serves `listener` on a thread of its own until the process ends.
+    /// Serves what listens on a thread of its own until the process ends.
     ///
     /// # Errors
     /// When the thread cannot be started.
-    pub fn start(self, listener: TcpListener) -> io::Result<()> {
+    pub fn start(self, tcp: Option<TcpListener>, local: Option<UnixListener>) -> io::Result<()> {
         // epoll, whatever the cores use: this thread is about never busy.
         let tier = Tier::probe(true);
         let thread = Cores::start_unpinned("admin", &tier, move |core| async move {
-            if let Err(error) = self.serve(listener, &core).await {
+            if let Err(error) = self.serve(tcp, local, &core).await {
                 tracing::error!(%error, "the admin address is not served");
             }
         })?;
@@ -67,122 +131,252 @@ impl Admin {
         Ok(())
     }
 
-    async fn serve(self, listener: TcpListener, core: &Core) -> io::Result<()> {
-        let listener = Listener::adopt(listener, &core.tier)?;
-        let admin = std::rc::Rc::new(self);
+    async fn serve(
+        self,
+        tcp: Option<TcpListener>,
+        local: Option<UnixListener>,
+        core: &Core,
+    ) -> io::Result<()> {
+        let tcp = tcp
+            .map(|tcp| Listener::adopt(tcp, &core.tier))
+            .transpose()?;
+        let local = local
+            .map(|local| LocalListener::adopt(local, &core.tier))
+            .transpose()?;
+        let admin = Rc::new(self);
+        if let Some(local) = local {
+            rt::spawn(Rc::clone(&admin).serve_local(local));
+        }
+        if let Some(tcp) = tcp {
+            rt::spawn(Rc::clone(&admin).serve_tcp(tcp));
+        }
         loop {
-            let (socket, _) = match listener.accept().await {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    tracing::warn!(%error, "accept failed on the admin address");
-                    rt::sleep(ACCEPT_RETRY).await;
-                    continue;
+            let beats = admin.api.parts.metrics.beats();
+            admin.pulse.borrow_mut().look(beats, Instant::now());
+            rt::sleep(pulse::LOOK_EVERY).await;
+        }
+    }
+
+    async fn serve_tcp(self: Rc<Self>, listener: Listener) {
+        let is_loopback = self.options.listen.is_some_and(|addr| addr.is_loopback());
+        let door = if is_loopback {
+            Door::Loopback
+        } else {
+            Door::Network
+        };
+        loop {
+            match listener.accept().await {
+                Ok((socket, _)) => {
+                    socket.set_deadline(DEADLINE, DeadlineKind::Whole);
+                    let admin = Rc::clone(&self);
+                    rt::spawn(async move { admin.answer(Stream::Tcp(socket), door).await });
                 }
-            };
-            let admin = std::rc::Rc::clone(&admin);
-            rt::spawn(async move { admin.answer(socket).await });
+                Err(error) => rest_after(&error).await,
+            }
+        }
+    }
+
+    async fn serve_local(self: Rc<Self>, listener: LocalListener) {
+        loop {
+            match listener.accept().await {
+                Ok(socket) => {
+                    socket.set_deadline(DEADLINE, DeadlineKind::Whole);
+                    let admin = Rc::clone(&self);
+                    rt::spawn(
+                        async move { admin.answer(Stream::Local(socket), Door::Local).await },
+                    );
+                }
+                Err(error) => rest_after(&error).await,
+            }
         }
     }
 
     /// Answers one request and closes.
-    async fn answer(&self, mut socket: Socket) {
-        socket.set_deadline(DEADLINE, DeadlineKind::Whole);
+    async fn answer(&self, mut stream: Stream, door: Door) {
         let mut scan = HeadScan::new();
         let mut input = Vec::with_capacity(1024);
         let length = loop {
             match scan.scan(&input) {
                 Ok(Some(length)) => break length,
                 Ok(None) => {}
-                Err(_) => return,
+                Err(error) => {
+                    stream
+                        .send(Page::text(error.status(), error.reason()).write())
+                        .await;
+                    return;
+                }
             }
-            let outcome;
-            (outcome, input) = socket.recv(input).await;
-            if !matches!(outcome, Ok(1..)) {
+            let Some(more) = stream.recv(input).await else {
                 return;
-            }
+            };
+            input = more;
         };
-        let mut page = match parse(&input[..length]) {
-            Ok(request) => self.page(&request),
-            Err(error) => Page::text(error.status(), error.reason().to_owned()),
+        let mut rest = input.split_off(length);
+        let page = match parse(&input) {
+            Ok(request) => match read_body(&mut stream, request.body, &mut rest).await {
+                Some(()) => self.page(&request, rest, door).await,
+                None => Page::error(
+                    413,
+                    "TOO_LARGE",
+                    "the body is too long, or of no told length",
+                ),
+            },
+            Err(error) => Page::text(error.status(), error.reason()),
         };
-        drop(socket.send_all(page.write()).await);
-        socket.shut_down_send();
+        stream.send(page.write()).await;
+        if page.then == Then::Drain {
+            self.api.parts.steering.drain();
+        }
     }
 
-    fn page(&self, request: &Request<'_>) -> Page {
-        let is_head = match request.method {
-            Method::Get => false,
-            Method::Head => true,
-            _ => return Page::text(405, "GET or HEAD\n".to_owned()),
-        };
-        let page = match request.path {
-            "/healthz" => Page::text(200, "ok\n".to_owned()),
-            // What the registry serves on its debug address: `{}` says healthy.
-            "/debug/health" | "/readyz" => self.ready(request.path == "/readyz"),
-            path if path == self.metrics_path => Page {
-                status: 200,
-                media_type: prometheus::CONTENT_TYPE,
-                body: prometheus::render(&self.metrics),
-                is_head,
-            },
-            _ => Page::text(404, "no such page\n".to_owned()),
+    async fn page(&self, request: &Request<'_>, body: Vec<u8>, door: Door) -> Page {
+        let is_head = request.method == Method::Head;
+        let is_api = request.path == "/v1" || request.path.starts_with("/v1/");
+        let page = if is_api {
+            self.call(request, body, door).await
+        } else if is_head || request.method == Method::Get {
+            self.plain(request)
+        } else {
+            let allow = Some("GET, HEAD".to_owned());
+            Page {
+                allow,
+                ..Page::text(405, "GET or HEAD\n")
+            }
         };
         Page { is_head, ..page }
     }
 
-    fn ready(&self, is_text: bool) -> Page {
-        let reasons = (self.readiness)();
+    fn plain(&self, request: &Request<'_>) -> Page {
+        match request.path {
+            "/healthz" => self.alive(),
+            // What the registry serves on its debug address: `{}` says healthy.
+            "/debug/health" | "/readyz" => {
+                let is_json = request.path == "/debug/health" || wants_json(request);
+                self.ready(is_json)
+            }
+            path if path == self.options.metrics_path => {
+                let body = prometheus::render(&self.api.parts.metrics);
+                Page::new(200, prometheus::CONTENT_TYPE, body)
+            }
+            _ => Page::text(404, "no such page\n"),
+        }
+    }
+
+    async fn call(&self, request: &Request<'_>, body: Vec<u8>, door: Door) -> Page {
+        if let Some(refusal) = guard::refuse(door, self.options.token.as_ref(), request) {
+            return refusal;
+        }
+        let (call, argument) = match routes::find(request.method, request.path) {
+            Route::To(call, argument) => (call, argument),
+            Route::Other(allow) => {
+                let page = Page::error(405, "METHOD_NOT_ALLOWED", &format!("want {allow}"));
+                return Page {
+                    allow: Some(allow),
+                    ..page
+                };
+            }
+            Route::Unknown => return Page::error(404, "NOT_FOUND", "there is no such path"),
+        };
+        let request = api::Request {
+            call,
+            argument,
+            query: request.query.unwrap_or_default().to_owned(),
+            body,
+        };
+        let api = Arc::clone(&self.api);
+        let answered = rt::blocking(move || api.answer(&request)).await;
+        answered.unwrap_or_else(|error| Page::error(500, "INTERNAL", &error.to_string()))
+    }
+
+    /// Says whether the process does what it is there for; if not, nothing helps but a restart.
+    fn alive(&self) -> Page {
+        // A core that has drained goes through no loop any more.
+        let wedged = match self.api.parts.steering.is_draining() {
+            true => Vec::new(),
+            false => self.pulse.borrow().wedged(),
+        };
+        if wedged.is_empty() {
+            return Page::text(200, "ok\n");
+        }
+        let lines = wedged
+            .iter()
+            .map(|core| format!("core {core} stands still\n"));
+        Page::text(503, lines.collect::<String>())
+    }
+
+    fn ready(&self, is_json: bool) -> Page {
+        let reasons = self.api.parts.steering.reasons();
         let status = if reasons.is_empty() { 200 } else { 503 };
-        if is_text {
-            let body = if reasons.is_empty() {
-                "ready\n".to_owned()
-            } else {
-                reasons.join("\n") + "\n"
-            };
-            return Page::text(status, body);
+        if is_json {
+            let reasons = reasons.into_iter();
+            let reasons: serde_json::Map<_, _> =
+                reasons.map(|reason| (reason, "failed".into())).collect();
+            let body = serde_json::Value::from(reasons).to_string();
+            return Page::new(status, "application/json", body);
         }
-        let reasons: serde_json::Map<_, _> = reasons
-            .into_iter()
-            .map(|reason| (reason, serde_json::Value::from("failed")))
-            .collect();
-        let body = serde_json::Value::from(reasons).to_string();
-        Page {
-            status,
-            media_type: "application/json",
-            body,
-            is_head: false,
-        }
+        let body = match reasons.is_empty() {
+            true => "ready\n".to_owned(),
+            false => reasons.join("\n") + "\n",
+        };
+        Page::text(status, body)
     }
 }
 
-/// One response.
-struct Page {
-    status: u16,
-    media_type: &'static str,
-    body: String,
-    is_head: bool,
+async fn rest_after(error: &io::Error) {
+    tracing::warn!(%error, "accept failed on the admin address");
+    rt::sleep(ACCEPT_RETRY).await;
 }
 
-impl Page {
-    const fn text(status: u16, body: String) -> Self {
-        Self {
-            status,
-            media_type: "text/plain; charset=utf-8",
-            body,
-            is_head: false,
-        }
+fn wants_json(request: &Request<'_>) -> bool {
+    let mut accepted = request.accept.clone();
+    accepted.any(|value| {
+        value
+            .windows(16)
+            .any(|part| part.eq_ignore_ascii_case(b"application/json"))
+    })
+}
+
+/// Reads a body of `body` behind the `rest` that came with its head; `None` if it is refused or breaks off.
+async fn read_body(stream: &mut Stream, body: Body, rest: &mut Vec<u8>) -> Option<()> {
+    let length = match body {
+        Body::None => 0,
+        Body::Length(length) => usize::try_from(length).ok()?,
+        Body::Chunked => return None,
+    };
+    if length > ADMIN_BODY_BYTES_MAX {
+        return None;
+    }
+    while rest.len() < length {
+        *rest = stream.recv(std::mem::take(rest)).await?;
+    }
+    rest.truncate(length);
+    Some(())
+}
+
+/// A connection of either kind.
+enum Stream {
+    Tcp(Socket),
+    Local(LocalSocket),
+}
+
+impl Stream {
+    /// Receives more behind what is there; `None` when nothing comes any more.
+    async fn recv(&mut self, input: Vec<u8>) -> Option<Vec<u8>> {
+        let (outcome, input) = match self {
+            Self::Tcp(socket) => socket.recv(input).await,
+            Self::Local(socket) => socket.recv(input).await,
+        };
+        matches!(outcome, Ok(1..)).then_some(input)
     }
 
-    fn write(&mut self) -> Vec<u8> {
-        let mut output = Vec::new();
-        let date = httpdate::fmt_http_date(SystemTime::now());
-        ResponseHead::begin(&mut output, self.status, &date)
-            .field("Content-Type", self.media_type)
-            .field("Cache-Control", "no-store")
-            .finish(Framing::Length(self.body.len() as u64), Connection::Close);
-        if !self.is_head {
-            output.extend_from_slice(self.body.as_bytes());
+    /// Sends all of it; whoever has left needs no answer.
+    async fn send(&mut self, output: Vec<u8>) {
+        match self {
+            Self::Tcp(socket) => {
+                drop(socket.send_all(output).await);
+                socket.shut_down_send();
+            }
+            Self::Local(socket) => drop(socket.send_all(output).await),
         }
-        output
     }
 }

@@ -19,8 +19,23 @@ Any key of the file can be set by the environment: REGISTRY_HTTP_ADDR=:443 is ht
 Flags override the environment, the environment overrides the file.";
 
 /// First arguments that are commands.
-const WORDS: [&str; 8] = [
-    "serve", "check", "verify", "import", "pin", "unpin", "pins", "help",
+const WORDS: [&str; 16] = [
+    "serve",
+    "check",
+    "status",
+    "ls",
+    "show",
+    "purge",
+    "pin",
+    "unpin",
+    "pins",
+    "drain",
+    "reload",
+    "verify",
+    "import",
+    "completions",
+    "man",
+    "help",
 ];
 
 /// A cache for container images: fetches each blob once, serves it to everyone.
@@ -53,6 +68,25 @@ pub(super) enum Command {
     /// Run it again after it was broken off: what is here already is passed over. Exits with 0 if all of
     /// it is here, with 1 if anything was damaged or could not be read.
     Import(Import),
+    /// Say how a running server is.
+    Status(Remote),
+    /// List what a running server has stored.
+    Ls(List),
+    /// Say all that a running server knows of digests: where they are, since when, from where, for how long.
+    Show(Show),
+    /// Take blobs and manifests out of the store of a running server. Responses that are sending them go on.
+    Purge(Purge),
+    /// Have a running server take no new connections, finish what is in flight, and end.
+    Drain(Remote),
+    /// Have a running server read again what SIGHUP does.
+    Reload(Remote),
+    /// Print completions for a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page.
+    Man,
     /// Never evict these images and blobs.
     ///
     /// A running server notices within seconds. Nothing is fetched: what is here, or comes, is kept.
@@ -60,7 +94,71 @@ pub(super) enum Command {
     /// Let these go when their room is needed.
     Unpin(Pin),
     /// List what is pinned.
-    Pins(Place),
+    Pins(Pins),
+}
+
+/// Which server is meant, and how its answers are shown.
+#[derive(Args, Clone, Debug, Default)]
+pub(super) struct Remote {
+    /// Admin address of the server: http://HOST:PORT or the path of its Unix socket. Without it:
+    /// $TRANSSHIP_ADMIN, else /run/transship/admin.sock, else http://127.0.0.1:5001. A token is taken from
+    /// $TRANSSHIP_ADMIN_TOKEN.
+    #[arg(long, value_name = "URL|PATH")]
+    pub(super) admin: Option<String>,
+    /// Print JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// What may be said for `ls`.
+#[derive(Args, Clone, Debug)]
+pub(super) struct List {
+    /// How the digest begins, with or without its algorithm.
+    #[arg(value_name = "PREFIX")]
+    pub(super) prefix: Option<String>,
+    /// Only what this repository is known to have.
+    #[arg(long, value_name = "NAME")]
+    pub(super) repository: Option<String>,
+    /// Largest, last used or most used first.
+    #[arg(long, value_parser = ["digest", "size", "used", "hits"], default_value = "digest")]
+    pub(super) sort: String,
+    /// Most rows; 0 is all of them.
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(super) limit: usize,
+    #[command(flatten)]
+    pub(super) remote: Remote,
+}
+
+/// What may be said for `show`.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Show {
+    /// sha256:HEX
+    #[arg(value_name = "DIGEST", required = true)]
+    pub(super) digests: Vec<Digest>,
+    #[command(flatten)]
+    pub(super) remote: Remote,
+}
+
+/// What may be said for `purge`.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Purge {
+    /// sha256:HEX
+    #[arg(value_name = "DIGEST", required = true)]
+    pub(super) digests: Vec<Digest>,
+    /// Also those that are pinned.
+    #[arg(long)]
+    pub(super) force: bool,
+    #[command(flatten)]
+    pub(super) remote: Remote,
+}
+
+/// What may be said for `pins`.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Pins {
+    #[command(flatten)]
+    pub(super) place: Place,
+    #[command(flatten)]
+    pub(super) remote: Remote,
 }
 
 /// What may be said for `pin` and `unpin`.
@@ -71,6 +169,8 @@ pub(super) struct Pin {
     pub(super) references: Vec<String>,
     #[command(flatten)]
     pub(super) place: Place,
+    #[command(flatten)]
+    pub(super) remote: Remote,
 }
 
 /// What may be said for `verify`.
@@ -111,6 +211,11 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// Says whether a store was named.
+    pub(super) const fn is_given(&self) -> bool {
+        self.config.is_some() || self.storage.is_some()
+    }
+
     /// Returns the same as `serve` would be told.
     pub(super) fn into_options(self) -> Options {
         Options {

@@ -3,12 +3,15 @@
 //! `transship serve [CONFIG]`, `transship check [CONFIG]`, and `transship CONFIG`, which is what the
 //! content cache's container was started with and means `serve CONFIG`. `transship verify [DIGEST…]` and
 //! `transship import DIR` go over what is stored; `pin`, `unpin` and `pins` say what is never evicted.
+//! `status`, `ls`, `show`, `purge`, `drain` and `reload` ask a running server, see `ask`.
 //!
 //! This is the only module that looks at the process's arguments, environment and user. Exit codes: 0 is
-//! well, 1 is a configuration that does not hold, a server that could not serve or a store that is not well, 2 is a command line that
-//! makes no sense.
+//! well, 1 is a configuration that does not hold, a server that could not serve or refused, or a store that is
+//! not well, 2 is a command line that makes no sense, 3 is no server that answers, 4 is something that is not
+//! there.
 
 mod args;
+mod ask;
 mod check;
 mod housekeeping;
 mod import;
@@ -16,7 +19,10 @@ mod levels;
 pub mod log;
 mod pin;
 mod progress;
+mod remote;
 mod serve;
+mod table;
+mod told;
 mod verify;
 mod watchdog;
 
@@ -27,7 +33,7 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 
 use crate::config::{self, Effective, Sources};
 use crate::limits::CONFIG_BYTES_MAX;
@@ -79,11 +85,48 @@ fn run_command(command: Command) -> Result<ExitCode, Vec<String>> {
         }
         Command::Pin(options) => change_pins(options, Change::Pin, told),
         Command::Unpin(options) => change_pins(options, Change::Unpin, told),
-        Command::Pins(place) => {
-            let root = root(&told(place.into_options())?)?;
-            Ok(pin::list(&root, &mut io::stdout().lock()))
+        Command::Pins(options) => list_pins(options, told),
+        Command::Completions { shell } => {
+            let command = &mut Arguments::command();
+            clap_complete::generate(shell, command, "transship", &mut io::stdout().lock());
+            Ok(ExitCode::SUCCESS)
         }
+        Command::Man => {
+            let page = clap_mangen::Man::new(Arguments::command());
+            let written = page.render(&mut io::stdout().lock());
+            written.map_err(|error| vec![error.to_string()])?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Status(remote) => Ok(ask::run(&remote, |server, out| ask::status(server, out))),
+        Command::Ls(list) => Ok(ask::run(&list.remote, |server, out| {
+            ask::list(server, &list, out)
+        })),
+        Command::Show(show) => Ok(ask::run(&show.remote, |server, out| {
+            ask::show(server, &show.digests, out)
+        })),
+        Command::Purge(purge) => Ok(ask::run(&purge.remote, |server, out| {
+            ask::purge(server, &purge, out)
+        })),
+        Command::Drain(remote) => Ok(ask::run(&remote, |server, out| {
+            ask::post(server, "drain", out)
+        })),
+        Command::Reload(remote) => Ok(ask::run(&remote, |server, out| {
+            ask::post(server, "reload", out)
+        })),
     }
+}
+
+fn list_pins(
+    options: args::Pins,
+    told: impl FnOnce(args::Options) -> Result<Sources, Vec<String>>,
+) -> Result<ExitCode, Vec<String>> {
+    if ask::is_meant(&options.place, &options.remote) {
+        return Ok(ask::run(&options.remote, |server, out| {
+            ask::pins(server, out)
+        }));
+    }
+    let root = root(&told(options.place.into_options())?)?;
+    Ok(pin::list(&root, &mut io::stdout().lock()))
 }
 
 fn change_pins(
@@ -91,6 +134,12 @@ fn change_pins(
     change: Change,
     told: impl FnOnce(args::Options) -> Result<Sources, Vec<String>>,
 ) -> Result<ExitCode, Vec<String>> {
+    if ask::is_meant(&options.place, &options.remote) {
+        let done = |server: &remote::Server, out: &mut dyn io::Write| {
+            ask::change_pins(server, change, &options.references, out)
+        };
+        return Ok(ask::run(&options.remote, done));
+    }
     let root = root(&told(options.place.into_options())?)?;
     let out = &mut io::stdout().lock();
     Ok(pin::change(&root, change, &options.references, out))

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::process::{Resource, Signal, getrlimit, setrlimit};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 
@@ -14,7 +14,7 @@ use super::housekeeping::Housekeeping;
 use super::watchdog::Watchdog;
 use crate::access::Access;
 use crate::access_log::AccessLog;
-use crate::admin::Admin;
+use crate::admin::{self, Admin, Steering};
 use crate::config::{Effective, Settings};
 use crate::fill::Fills;
 use crate::limits::CERTIFICATES_LOOK_EVERY;
@@ -61,14 +61,7 @@ fn run(mut settings: Settings) -> io::Result<()> {
     let tier = Tier::probe(std::env::var_os(FORCE_EPOLL).is_some_and(|value| value != "0"));
     let (listeners, listen) = bind(settings.server.listen, cores, "http.addr")?;
     let metrics = Metrics::new(cores);
-    let old = import::old_registry(&settings.store.root, &settings.store.root)
-        .or_else(|| import::old_registry(&settings.store.root, Path::new(OLD_ROOT)));
-    if let Some(old) = old {
-        let (from, to) = (old.display(), settings.store.root.display());
-        tracing::info!(
-            "{from} holds the storage of a registry: take it over with `transship import {from} --storage {to}`"
-        );
-    }
+    tell_of_old_registry(&settings.store.root);
     let (store, house) = Store::open(&settings.store, metrics.store())?;
     let upstream = Arc::new(Upstream::new(settings.upstream.clone()).map_err(io::Error::other)?);
     let access = Arc::new(Access::new(
@@ -90,18 +83,31 @@ fn run(mut settings: Settings) -> io::Result<()> {
     let parts = Parts {
         store: Arc::clone(&store),
         fills: Arc::clone(&fills),
-        upstream,
+        upstream: Arc::clone(&upstream),
         access,
         access_log: access_log.clone(),
         metrics: metrics.clone(),
         open_files_per_core: (open_files / 4 / cores).clamp(16, OPEN_BLOBS_MAX),
     };
     let service = Arc::new(Service::new(settings.server.clone(), parts)?);
-    let admin = start_admin(&settings, metrics, &service, &store)?;
+    let helm = Helm {
+        service: Arc::clone(&service),
+        store: Arc::clone(&store),
+    };
+    let shown = admin::Parts {
+        metrics,
+        store: Arc::clone(&store),
+        fills: Arc::clone(&fills),
+        upstream,
+        listen: String::new(),
+        steering: Arc::new(helm),
+    };
+    // First: what is asked for at the admin address are signals.
+    heed_signals(Arc::clone(&service), access_log.clone())?;
+    let admin = start_admin(&settings.admin, shown, listen)?;
     let housekeeping = Housekeeping::start(&store, house, &settings.store)?;
     let watchdog = Watchdog::asked(cores);
     let running = start_cores(&service, listeners, cores, &tier, watchdog.clone())?;
-    heed_signals(Arc::clone(&service), access_log.clone())?;
     follow_certificates(service)?;
     announce(&settings, listen, admin, &store, &tier, cores);
     watchdog.map_or(Ok(()), Watchdog::keep)?;
@@ -113,6 +119,18 @@ fn run(mut settings: Settings) -> io::Result<()> {
     }
     tracing::info!("drained, ending");
     Ok(())
+}
+
+/// Says how to take over the storage of a registry, where there is one.
+fn tell_of_old_registry(root: &Path) {
+    let old = import::old_registry(root, root)
+        .or_else(|| import::old_registry(root, Path::new(OLD_ROOT)));
+    if let Some(old) = old {
+        let (from, to) = (old.display(), root.display());
+        tracing::info!(
+            "{from} holds the storage of a registry: take it over with `transship import {from} --storage {to}`"
+        );
+    }
 }
 
 fn bind(
@@ -175,27 +193,65 @@ fn announce_access(settings: &Settings) {
     }
 }
 
+/// Starts what operators talk to; returns the address that it got.
 fn start_admin(
-    settings: &Settings,
-    metrics: Metrics,
-    service: &Arc<Service>,
-    store: &Arc<Store>,
+    options: &admin::Options,
+    mut parts: admin::Parts,
+    listen: std::net::SocketAddr,
 ) -> io::Result<Option<std::net::SocketAddr>> {
-    let Some(addr) = settings.admin.listen else {
-        return Ok(None);
-    };
-    let (mut listeners, bound) = bind(addr, 1, "http.debug.addr")?;
-    let (service, store) = (Arc::clone(service), Arc::clone(store));
-    let readiness = Arc::new(move || {
-        let draining = service.is_draining().then(|| "draining".to_owned());
-        let trouble = store.trouble();
+    let (mut tcp, mut bound) = (None, None);
+    if let Some(addr) = options.listen {
+        let (mut listeners, addr) = bind(addr, 1, "http.debug.addr")?;
+        (tcp, bound) = (listeners.pop(), Some(addr));
+    }
+    let local = options.socket.as_deref().map(|path| {
+        let made = rt::bind_local(path);
+        let key = "transship.admin.socket";
+        made.map_err(|e| io::Error::new(e.kind(), format!("{key}: {}: {e}", path.display())))
+    });
+    let local = local.transpose()?;
+    parts.listen = listen.to_string();
+    if tcp.is_some() || local.is_some() {
+        Admin::new(options, parts).start(tcp, local)?;
+    }
+    Ok(bound)
+}
+
+/// What the admin API does to the server.
+struct Helm {
+    service: Arc<Service>,
+    store: Arc<Store>,
+}
+
+impl Steering for Helm {
+    fn reasons(&self) -> Vec<String> {
+        let draining = self.is_draining().then(|| "draining".to_owned());
+        let trouble = self.store.trouble();
         let trouble = trouble.map(|(kind, error)| format!("storage {}: {error}", kind.label()));
         draining.into_iter().chain(trouble).collect()
-    });
-    if let Some(listener) = listeners.pop() {
-        Admin::new(&settings.admin, metrics, readiness).start(listener)?;
     }
-    Ok(Some(bound))
+
+    fn is_draining(&self) -> bool {
+        self.service.is_draining()
+    }
+
+    fn drain(&self) {
+        // A second signal would end it at once.
+        if !self.is_draining() {
+            raise(Signal::TERM);
+        }
+    }
+
+    fn reload(&self) {
+        raise(Signal::HUP);
+    }
+}
+
+/// Signals this process: what an operator asks for is then just what a signal does, and happens in one place.
+fn raise(signal: Signal) {
+    if let Err(error) = rustix::process::kill_process(rustix::process::getpid(), signal) {
+        tracing::warn!(%error, "this process could not signal itself");
+    }
 }
 
 fn start_cores(

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::num::{NonZeroU64, NonZeroUsize};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::access::{self, Around};
 use super::read::{Reader, Spot};
@@ -11,7 +11,9 @@ use super::store_room;
 use super::tree::{Content, Node};
 use super::upstreams::{self, Upstreams};
 use super::{FileUse, Inputs, LogFormatter, LogLevel, LogOptions, Role, Settings};
+use crate::auth::Secret;
 use crate::fill::OnRange;
+use crate::limits::ADMIN_TOKEN_BYTES_MIN;
 use crate::upstream::Policy;
 use crate::{admin, fill, server, store, upstream};
 
@@ -34,7 +36,7 @@ pub(super) fn build(reader: &mut Reader, tree: &Node, inputs: &Inputs<'_>) -> Op
     let deletes = reader.boolean(&root.find("storage.delete.enabled"));
     let upstreams = upstreams::read(reader, &root, inputs.upstreams, deletes.unwrap_or(true));
     let server = server(reader, &root, &mut files);
-    let admin = admin(reader, &root);
+    let admin = admin(reader, &root, inputs);
     let cores = reader.integer(&root.find("transship.cores"));
     if cores == Some(None) {
         reader.row("transship.cores", "all", Origin::Default);
@@ -240,21 +242,38 @@ fn is_prefix(text: &str) -> bool {
             .is_some_and(|inner| inner.split('/').all(segment))
 }
 
-fn admin(reader: &mut Reader, root: &Spot<'_>) -> Option<admin::Options> {
+fn admin(reader: &mut Reader, root: &Spot<'_>, inputs: &Inputs<'_>) -> Option<admin::Options> {
     let spot = root.find("http.debug.addr");
     let listen = reader.listen(&spot, ", or off");
     let metrics_path = reader.parsed(
         &root.find("http.debug.prometheus.path"),
-        "a path such as /metrics, other than /healthz and /readyz",
+        "a path such as /metrics, other than /healthz, /readyz and /v1/",
         |text| {
             let plain = text.starts_with('/') && is_prefix(&format!("{text}/"));
-            let taken = ["/healthz", "/readyz"].contains(&text);
+            let taken = ["/healthz", "/readyz"].contains(&text) || text.starts_with("/v1/");
             (plain && !taken).then(|| text.to_owned())
         },
     );
+    let token = reader.parsed(
+        &root.find("transship.admin.token"),
+        "a secret text of at least 16 bytes, such as openssl rand -base64 32 prints",
+        |text| (text.len() >= ADMIN_TOKEN_BYTES_MIN).then(|| Secret::new(text)),
+    );
+    let spot = root.find("transship.admin.socket");
+    let socket = reader.parsed(&spot, "an absolute path, or off", |text| match text {
+        "off" => Some(None),
+        _ => text.starts_with('/').then(|| Some(PathBuf::from(text))),
+    });
+    // What the service manager made for the service (systemd.exec(5), `RuntimeDirectory=`).
+    let runtime = inputs.env.get("RUNTIME_DIRECTORY");
+    let runtime = runtime.and_then(|paths| paths.split(':').next());
+    let runtime = runtime.filter(|path| path.starts_with('/'));
+    let default = runtime.map(|path| Path::new(path).join("admin.sock"));
     Some(admin::Options {
         listen: listen?,
         metrics_path: metrics_path??,
+        token: token?,
+        socket: socket?.unwrap_or(default),
     })
 }
 

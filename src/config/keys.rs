@@ -358,6 +358,12 @@ pub const TABLE: &[Key] = &[
     used("transship.access_log.rotate_size", Kind::Bytes, "100MiB", "Size at which a file is moved to `PATH.1` and \
          another one begun; `0` leaves that to others, such as logrotate and SIGHUP."),
     used("transship.access_log.rotate_keep", Kind::Integer(0, 1000), "5", "How many such files are kept."),
+    section("transship.admin", "The admin API, see `docs/admin.md`."),
+    used("transship.admin.token", Kind::Secret, "", "Whoever shows it as `Authorization: Bearer` may use the admin API at \
+         `http.debug.addr`; health and metrics need none. Without it whoever is on this host may, if that address is \
+         loopback, and nobody if it is not. At least 16 bytes."),
+    used("transship.admin.socket", Kind::Path, "", "Unix socket of the admin API, for the user that transship runs as and \
+         for root; `off` for none. Without it: `admin.sock` in the first path of `$RUNTIME_DIRECTORY`, else none."),
     section("transship.access", "Who may pull. Without any of these keys each client has its own rights: its \
          `Authorization` is passed to the origin, whose answer counts."),
     used("transship.access.public", Kind::Bool, "false", "Everything behind this cache is public: what is stored is \

@@ -54,6 +54,7 @@ mod sink;
 mod spill;
 mod stream;
 mod transfer;
+mod view;
 mod wants;
 
 use std::collections::HashMap;
@@ -69,6 +70,7 @@ pub use follower::Follower;
 pub use held::Piece;
 pub use options::{OnRange, Options};
 pub use progress::{Fill, Order};
+pub use view::{Ended, Running};
 pub use wants::Wanted;
 
 use crate::digest::Digest;
@@ -122,6 +124,8 @@ pub struct Fills {
     /// Lines about failed fills that were logged in which second since when.
     logged: Mutex<(u64, u32)>,
     since: Instant,
+    /// What became of the last ones.
+    past: view::Past,
 }
 
 impl Fills {
@@ -148,6 +152,7 @@ impl Fills {
             streams_of_use: AtomicUsize::new(1),
             logged: Mutex::default(),
             since: Instant::now(),
+            past: view::Past::default(),
         })
     }
 

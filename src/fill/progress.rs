@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use super::held::Held;
 use super::landed::Landed;
 use super::sink::Sink;
+use super::view::Story;
 use super::wants::Wants;
 use super::{Failure, OnRange};
 use crate::digest::Digest;
@@ -82,8 +83,6 @@ pub struct Fill {
     is_idle: AtomicBool,
     /// What the caches behind the next hop say of their part; set with its head.
     cache_status: OnceLock<String>,
-    /// The next hop that answered first.
-    hop: OnceLock<Arc<str>>,
     /// Where its bytes go, once there are any.
     pub(super) sink: OnceLock<Weak<Sink>>,
     answered: OnceLock<Instant>,
@@ -104,6 +103,8 @@ pub struct Fill {
     pub(super) waits_for: AtomicU64,
     /// Told when the follower has passed that the task waits for, and when one has left.
     pub(super) passed: Notify,
+    /// For operators.
+    pub(super) story: Story,
 }
 
 impl Fill {
@@ -123,7 +124,6 @@ impl Fill {
             authority,
             trail,
             cache_status: OnceLock::new(),
-            hop: OnceLock::new(),
             sink: OnceLock::new(),
             answered: OnceLock::new(),
             phase: Mutex::new(Phase::Connecting),
@@ -136,6 +136,7 @@ impl Fill {
             held: Mutex::default(),
             waits_for: AtomicU64::new(0),
             passed: Notify::default(),
+            story: Story::default(),
         }
     }
 
@@ -143,6 +144,16 @@ impl Fill {
     #[must_use]
     pub fn digest(&self) -> Digest {
         self.digest
+    }
+
+    /// Returns the repository that it is fetched from.
+    pub(super) fn repository(&self) -> &str {
+        &self.repository
+    }
+
+    /// Returns how many bytes may be sent.
+    pub(super) fn filled(&self) -> u64 {
+        self.filled.load(Ordering::Acquire)
     }
 
     /// Returns the request for all of the blob.
@@ -172,11 +183,7 @@ impl Fill {
     /// Returns the next hop that answered first, once one has.
     #[must_use]
     pub fn hop(&self) -> Option<Arc<str>> {
-        self.hop.get().cloned()
-    }
-
-    pub(super) fn set_hop(&self, hop: &str) {
-        drop(self.hop.set(hop.into()));
+        self.story.upstream()
     }
 
     pub(super) fn set_cache_status(&self, said: String) {

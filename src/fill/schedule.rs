@@ -83,11 +83,12 @@ enum Mode {
 }
 
 /// A stream that receives, counted while it does.
-pub(super) struct Flowing<'s>(&'s Cell<usize>);
+pub(super) struct Flowing<'s>(&'s Cell<usize>, &'s Fill);
 
 impl Drop for Flowing<'_> {
     fn drop(&mut self) {
         self.0.set(self.0.get() - 1);
+        self.1.story.set_streams(self.0.get());
     }
 }
 
@@ -411,7 +412,8 @@ impl<'f> Schedule<'f> {
     /// Counts a stream while it receives.
     pub(super) fn flow(&self) -> Flowing<'_> {
         self.flowing.set(self.flowing.get() + 1);
-        Flowing(&self.flowing)
+        self.fill.story.set_streams(self.flowing.get());
+        Flowing(&self.flowing, self.fill)
     }
 
     /// Returns what every request of this fill has in common.

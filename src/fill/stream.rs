@@ -115,6 +115,7 @@ impl Schedule<'_> {
             let count = bytes.len() as u64;
             buffer.hand_over(rest.start, bytes);
             self.note_received(count);
+            self.fill.story.set_received(self.received.get());
             self.plan.borrow_mut().receive(key, count);
             match end {
                 Ok(false) => {}

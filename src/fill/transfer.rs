@@ -37,11 +37,13 @@ pub(super) async fn run(
             };
             tracing::debug!(digest = %fill.digest(), outcome = outcome.label(), "fill ended");
             counters.count_fill(outcome);
+            fills.past.note(fill, outcome, None);
             fill.finish(done);
         }
         Some(Err(failure)) => {
             log_failure(fills, fill, &failure);
             counters.count_fill(failure.outcome());
+            fills.past.note(fill, failure.outcome(), Some(&failure));
             // Off the list first: whoever hears of the failure and tries anew starts a new fill.
             fills.leave(fill);
             fill.fail(failure);
@@ -49,6 +51,7 @@ pub(super) async fn run(
         None => {
             tracing::debug!(digest = %fill.digest(), "fill ended: its last client left, and the disk does not take it");
             counters.count_fill(FillOutcome::PassedThrough);
+            fills.past.note(fill, FillOutcome::PassedThrough, None);
         }
     }
     drop(ending);
@@ -105,7 +108,7 @@ async fn transfer(
     let (response, answer) = open(fills, fill, asked).await?;
     let size_bytes = answer.size_bytes;
     fill.set_cache_status(response.cache_status());
-    fill.set_hop(response.hop());
+    fill.story.set_upstream(response.hop());
     // Before the followers' heads go out: they say nothing yet if there is no room at all. But what an earlier
     // fill has left is there, and hashing it takes time.
     let goes_on = kept.is_some() && !answer.is_whole;

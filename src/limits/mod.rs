@@ -103,6 +103,10 @@ pub const LINGER: Duration = Duration::from_secs(2);
 /// How long a core keeps a deleted blob open at most that nobody is being sent: shorter than a fill waits for
 /// the room ([`ROOM_PATIENCE`]).
 pub const CLOSE_DELETED_EVERY: Duration = Duration::from_millis(100);
+/// Longest body of a request to the admin address, in bytes: one reference.
+pub const ADMIN_BODY_BYTES_MAX: usize = 16 * 1024;
+/// Fills that have ended which are remembered for operators: some 100 KiB.
+pub const FILLS_REMEMBERED: usize = 256;
 /// Blobs hashed at once because a power cut may have damaged them; others wait their turn.
 pub const PROVING_THREADS: usize = 2;
 /// How often a draining core looks whether its last response has ended.
@@ -128,6 +132,8 @@ pub const TOKEN_CERTIFICATES_MAX: usize = 4;
 pub const KEY_SET_BYTES_MAX: usize = 256 * 1024;
 /// Most keys of one set. Large identity providers publish about twenty.
 pub const KEY_SET_KEYS_MAX: usize = 64;
+/// Shortest token of the admin API, in bytes: a shorter one can be tried out.
+pub const ADMIN_TOKEN_BYTES_MIN: usize = 16;
 /// Shortest secret of HS256, in bytes: as long as the hash (RFC 7518 §3.2). A shorter one can be guessed
 /// from a single token.
 pub const TOKEN_SECRET_BYTES_MIN: usize = 32;

@@ -77,6 +77,8 @@ pub struct Counters {
     pub responses_aborted: Cell,
     /// Lines of the access log that found no room.
     pub log_lines_dropped: Cell,
+    /// Times that the core went through its loop: it is alive while this moves.
+    pub beats: Cell,
 }
 
 /// One number with its name, ready to be shown.
@@ -174,6 +176,11 @@ impl Metrics {
     #[must_use]
     pub fn core(&self, index: usize) -> Arc<Counters> {
         Arc::clone(&self.cores[index])
+    }
+
+    /// Returns how often each core has gone through its loop.
+    pub fn beats(&self) -> impl Iterator<Item = u64> {
+        self.cores.iter().map(|core| core.beats.read())
     }
 
     fn sum(&self, of: impl Fn(&Counters) -> &Cell) -> u64 {

@@ -21,11 +21,19 @@ pub enum Removal {
     Damaged,
     /// Its file had gone without us.
     Vanished,
+    /// An operator said so.
+    Purged,
 }
 
 impl Removal {
     /// All of them, in the order of their index.
-    pub const ALL: [Self; 4] = [Self::Room, Self::Ttl, Self::Damaged, Self::Vanished];
+    pub const ALL: [Self; 5] = [
+        Self::Room,
+        Self::Ttl,
+        Self::Damaged,
+        Self::Vanished,
+        Self::Purged,
+    ];
 
     /// Returns the value of the `reason` label.
     #[must_use]
@@ -35,6 +43,7 @@ impl Removal {
             Self::Ttl => "ttl",
             Self::Damaged => "damaged",
             Self::Vanished => "vanished",
+            Self::Purged => "purged",
         }
     }
 }

@@ -139,6 +139,28 @@ impl HopNumbers {
     }
 }
 
+impl HopNumbers {
+    /// Says whether it is left alone for now.
+    #[must_use]
+    pub fn is_throttled(&self) -> bool {
+        self.is_throttled.load(Ordering::Relaxed)
+    }
+
+    /// Returns the bytes of bodies.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Returns the requests by outcome.
+    pub fn requests(&self) -> impl Iterator<Item = (HopOutcome, u64)> {
+        let count = |outcome| self.outcomes[outcome as usize].load(Ordering::Relaxed);
+        HopOutcome::ALL
+            .into_iter()
+            .map(move |outcome| (outcome, count(outcome)))
+    }
+}
+
 impl Metrics {
     pub(super) fn hop_samples(&self) -> Vec<Sample> {
         let mut samples = Vec::new();

@@ -47,12 +47,14 @@ pub async fn serve(service: Arc<Service>, listener: TcpListener, core: Core) -> 
     Ok(())
 }
 
-/// Closes deleted blobs soon after there are any, and hands over what was logged, for as long as the core runs.
+/// Closes deleted blobs soon after there are any, hands over what was logged, and shows that the core is alive, for
+/// as long as it runs.
 async fn close_deleted(context: Rc<Context>) {
     let mut seen = 0;
     loop {
         rt::sleep(CLOSE_DELETED_EVERY).await;
         context.flush_log();
+        context.counters.beats.add(1);
         let removals = context.service.store.removals();
         if removals != seen {
             seen = removals;

@@ -63,6 +63,7 @@ mod tags;
 mod trouble;
 mod upkeep;
 pub mod verify;
+mod view;
 mod walk;
 
 use std::fs::{File, Metadata};
@@ -85,6 +86,7 @@ pub use partial::Partial;
 pub use pins::{Reference, ReferenceError, pin, pins, unpin};
 pub use quarantine::Fate;
 pub use tags::{TagKey, Tagged};
+pub use view::{Listing, Place, Purge, Row, Shown, Sort};
 
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::metrics::{DiskTrouble, Removal, StoreNumbers};

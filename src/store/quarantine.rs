@@ -81,6 +81,22 @@ fn name(digest: &Digest) -> String {
     format!("{}-{}", digest.algorithm().name(), digest.hex())
 }
 
+/// Returns the names of the files of a digest that lie here, and of notes on those that were deleted.
+pub(super) fn named(layout: &Layout, digest: &Digest) -> Vec<String> {
+    let stem = name(digest);
+    let items = fs::read_dir(layout.quarantine()).into_iter().flatten();
+    let names = items
+        .flatten()
+        .filter_map(|item| item.file_name().into_string().ok());
+    let is_of = |name: &String| {
+        name.strip_prefix(&stem)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    let mut names: Vec<_> = names.filter(is_of).collect();
+    names.sort_unstable();
+    names
+}
+
 /// Tells whoever looks that a file was deleted. Best effort.
 fn leave_note(folder: &Path, digest: &Digest) {
     let note = folder.join(format!("{}.deleted", name(digest)));

@@ -15,6 +15,7 @@ use super::health::{Admission, Change, Failing, Health};
 use super::policy::{self, Policy};
 use super::request::Urgency;
 use super::throttle;
+use super::view::Standing;
 use crate::digest::Digest;
 use crate::limits::PROBE_PATIENCE;
 use crate::metrics::{HopNumbers, HopOutcome};
@@ -82,6 +83,26 @@ impl Board {
     /// Returns what is counted of each hop.
     pub(super) fn numbers(&self) -> impl Iterator<Item = Arc<HopNumbers>> {
         self.hops.iter().map(|hop| Arc::clone(&hop.numbers))
+    }
+
+    /// Returns how each hop is, in order.
+    pub(super) fn standings(&self, now: Instant) -> Vec<Standing> {
+        let standing = |hop: &Hop| {
+            let state = hop.state.lock();
+            Standing {
+                numbers: Arc::clone(&hop.numbers),
+                down_for: state
+                    .health
+                    .down_since()
+                    .map(|since| now.saturating_duration_since(since)),
+                asked_again_in: state
+                    .health
+                    .asked_again()
+                    .map(|at| at.saturating_duration_since(now)),
+                why: Arc::clone(&state.why),
+            }
+        };
+        self.hops.iter().map(standing).collect()
     }
 
     /// Returns every hop, in the order in which a request asks them.

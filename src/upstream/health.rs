@@ -102,6 +102,11 @@ impl Health {
         self.down.map(|down| down.since)
     }
 
+    /// Returns when somebody may find out whether it still is down.
+    pub(super) fn asked_again(&self) -> Option<Instant> {
+        self.down.map(|down| down.until)
+    }
+
     /// Says whether a request of now would ask it, were it to choose this one.
     pub(super) fn is_open(&self, now: Instant) -> bool {
         self.down

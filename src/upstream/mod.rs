@@ -50,6 +50,7 @@ mod token;
 mod trail;
 mod trust;
 mod verdict;
+mod view;
 
 #[cfg(test)]
 mod tests;
@@ -69,6 +70,7 @@ pub use request::{Method, Request, Span, Urgency, Validator};
 pub use response::Response;
 pub use trail::{Loop, Trail};
 pub use trust::SetupError;
+pub use view::HopState;
 
 pub use crate::http::ContentRange;
 

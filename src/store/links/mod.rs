@@ -99,6 +99,11 @@ impl Links {
         self.table.holds(repository, digest)
     }
 
+    /// Returns the repositories that are known to have `digest`, at most `most`, by name.
+    pub(super) fn repositories(&self, digest: &Digest, most: usize) -> Vec<String> {
+        self.table.repositories(digest, most)
+    }
+
     /// Forgets every link of `digest`.
     pub(super) fn unlink(&self, digest: &Digest) {
         self.table.remove(digest, || {

@@ -85,6 +85,32 @@ impl Table {
         }
     }
 
+    /// Returns the names of the repositories that have a digest, at most `most`, sorted. Costs a look at every
+    /// name, each shard's lock in turn.
+    pub(super) fn repositories(&self, digest: &Digest, most: usize) -> Vec<String> {
+        let key = key(digest);
+        let mut numbers = {
+            let shard = self.shard(&key).read();
+            let first = shard.first.get(&key).copied();
+            let further = shard.further.get(&key).map_or(&[][..], Vec::as_slice);
+            first
+                .into_iter()
+                .chain(further.iter().copied())
+                .collect::<Vec<_>>()
+        };
+        numbers.sort_unstable();
+        let mut found = Vec::new();
+        for names in &self.names {
+            let names = names.read();
+            let of_digest = |number: &Repository| numbers.binary_search(number).is_ok();
+            let names = names.iter().filter(|(_, number)| of_digest(number));
+            found.extend(names.map(|(name, _)| name.to_string()));
+        }
+        found.sort_unstable();
+        found.truncate(most);
+        found
+    }
+
     /// Returns how many links there are.
     pub(super) fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.read().links).sum()

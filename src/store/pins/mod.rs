@@ -136,6 +136,25 @@ impl Pins {
         changed
     }
 
+    /// Returns the pins that keep a digest, by itself or by a manifest that names it.
+    pub(super) fn holders(
+        &self,
+        digest: &Digest,
+        manifest: impl Fn(&Digest) -> io::Result<Option<Arc<Manifest>>>,
+    ) -> Vec<String> {
+        let listed: Vec<(String, Digest)> = {
+            let listed = self.listed.lock();
+            let named = |pin: &Reference| Some((pin.to_string(), pin.digest(&listed.resolved)?));
+            listed.references.iter().filter_map(named).collect()
+        };
+        let keeps = |root: &Digest| {
+            let closure = image::closure(vec![*root], PINNED_DIGESTS_MAX, &manifest);
+            closure.is_ok_and(|closure| closure.contains(digest))
+        };
+        let holders = listed.into_iter().filter(|(_, root)| keeps(root));
+        holders.map(|(name, _)| name).collect()
+    }
+
     /// Returns what is pinned by itself, tags as they were last pulled.
     fn roots(&self) -> Vec<Digest> {
         let mut listed = self.listed.lock();
