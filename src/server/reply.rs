@@ -225,10 +225,20 @@ impl Reply {
 
     /// What an upstream that gave no answer is to the client. The log has the particulars.
     pub(super) fn of_upstream_error(error: &upstream::Error) -> Self {
-        if let upstream::Error::Throttled { retry_after, .. } = error {
+        let later = match error {
+            upstream::Error::Throttled { retry_after, .. } => {
+                Some((retry_after, "the upstream registry asks to slow down"))
+            }
+            upstream::Error::Full { retry_after, .. } => {
+                let message = "this cache has too many requests under way to the upstream registry";
+                Some((retry_after, message))
+            }
+            _ => None,
+        };
+        if let Some((retry_after, message)) = later {
             // 429 would be taken for the cache's own, and send the client to the upstream.
             let seconds = retry_after.as_secs_f64().ceil().max(1.0);
-            return Self::error(Code::Unavailable, "the upstream registry asks to slow down")
+            return Self::error(Code::Unavailable, message)
                 .with("Retry-After", seconds.to_string())
                 .forwarded("", detail(error));
         }
@@ -277,6 +287,7 @@ pub(super) const fn detail(error: &upstream::Error) -> &'static str {
     match error {
         upstream::Error::Away { .. } => "detail=upstream-down",
         upstream::Error::Throttled { .. } => "detail=upstream-throttled",
+        upstream::Error::Full { .. } => "detail=too-many-requests-under-way",
         _ if error.is_timeout() => "detail=upstream-late",
         _ => "detail=upstream-failed",
     }

@@ -44,6 +44,7 @@ mod redirect;
 mod refusal;
 mod request;
 mod response;
+mod round;
 mod send;
 mod throttle;
 mod token;

@@ -6,30 +6,87 @@
 //!                                               ╰─ hop 2: left alone until T     ✗
 //! ```
 //!
-//! Without I/O and clock. Invariant: a request is in the line, or has a grant that is given back.
+//! What nobody waits for never takes all of the room, and whoever of it runs in a client's way is counted, so
+//! that as many can be told to give way.
+//!
+//! Without I/O and clock. Invariants: a request is in the line, or has a grant that is given back; whoever is
+//! in the line could not be granted anything when [`Line::next`] said so last.
 
 use std::collections::VecDeque;
 use std::time::Instant;
 
+use crate::upstream::authority::Quota;
 use crate::upstream::request::Urgency;
 use crate::upstream::throttle::Throttle;
+
+/// What a request is to the line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::upstream) struct Kind {
+    /// Who waits for it.
+    pub(in crate::upstream) urgency: Urgency,
+    /// What it draws on.
+    pub(in crate::upstream) quota: Quota,
+}
 
 /// The right to ask one hop once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::upstream) struct Grant {
     pub(in crate::upstream) hop: usize,
+    pub(in crate::upstream) kind: Kind,
     /// Whether it finds out if the hop still asks to be left alone.
     pub(in crate::upstream) is_probe: bool,
 }
 
 /// What is on its way to one hop.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Load {
+pub(in crate::upstream) struct Load {
     /// Requests whose answer has not ended.
     running: usize,
-    /// Those of them whose head is not there yet.
+    /// Those of them that nobody waits for.
+    background: usize,
+    /// Of these, how many are in the way of a client.
+    wanted: usize,
+    /// One for each quota.
+    doors: [Door; Quota::COUNT],
+}
+
+/// How one quota of a hop stands.
+#[derive(Clone, Copy, Debug)]
+struct Door {
+    /// Requests whose head is not there yet.
     asking: usize,
-    pub(super) throttle: Throttle,
+    throttle: Throttle,
+}
+
+impl Load {
+    const fn new() -> Self {
+        let throttle = Throttle::new();
+        let door = Door {
+            asking: 0,
+            throttle,
+        };
+        Self {
+            running: 0,
+            background: 0,
+            wanted: 0,
+            doors: [door; Quota::COUNT],
+        }
+    }
+
+    /// Returns what the hop has said to those who draw on `quota`.
+    pub(in crate::upstream) const fn throttle(&mut self, quota: Quota) -> &mut Throttle {
+        &mut self.doors[quota as usize].throttle
+    }
+
+    /// Says whether anybody is to leave the hop alone.
+    pub(in crate::upstream) fn is_throttled(&self) -> bool {
+        self.doors.iter().any(|door| door.throttle.is_closed())
+    }
+
+    /// Returns how many that nobody waits for are in the way of a client.
+    pub(super) const fn wanted(&self) -> usize {
+        self.wanted
+    }
 }
 
 #[derive(Debug)]
@@ -37,6 +94,7 @@ struct Waiter {
     number: u64,
     /// Whom it would ask, in order.
     hops: Vec<usize>,
+    kind: Kind,
 }
 
 /// All hops of one client, and those who wait for them.
@@ -54,13 +112,8 @@ pub(super) struct Line {
 
 impl Line {
     pub(super) fn new(hops: usize, max: usize, is_loyal: bool) -> Self {
-        let load = Load {
-            running: 0,
-            asking: 0,
-            throttle: Throttle::new(),
-        };
         Self {
-            loads: vec![load; hops],
+            loads: vec![Load::new(); hops],
             max,
             is_loyal,
             waiters: [VecDeque::new(), VecDeque::new()],
@@ -68,21 +121,23 @@ impl Line {
         }
     }
 
-    /// Grants a request without waiting, if nobody who goes before it waits.
-    pub(super) fn pass(&mut self, hops: &[usize], urgency: Urgency, now: Instant) -> Option<Grant> {
-        let before = ..=rank(urgency);
+    /// Grants a request without a look at the line, if nobody who goes before it waits.
+    pub(super) fn pass(&mut self, hops: &[usize], kind: Kind, now: Instant) -> Option<Grant> {
+        let before = ..=rank(kind.urgency);
         if !self.waiters[before].iter().all(VecDeque::is_empty) {
             return None;
         }
-        let hop = self.choose(hops, now)?;
-        Some(self.grant(hop))
+        let hop = self.choose(hops, kind, now)?;
+        Some(self.grant(hop, kind))
     }
 
-    /// Takes a request to the end of its line; returns its number.
-    pub(super) fn join(&mut self, hops: Vec<usize>, urgency: Urgency) -> u64 {
+    /// Takes a request to the end of its line; returns its number. It may be granted something at once:
+    /// those before it need not wait for the same hop.
+    pub(super) fn join(&mut self, hops: Vec<usize>, kind: Kind) -> u64 {
         self.numbers += 1;
         let number = self.numbers;
-        self.waiters[rank(urgency)].push_back(Waiter { number, hops });
+        let waiter = Waiter { number, hops, kind };
+        self.waiters[rank(kind.urgency)].push_back(waiter);
         number
     }
 
@@ -96,29 +151,64 @@ impl Line {
 
     /// Returns the next grant and whose it is, if anybody can be granted anything at `now`.
     pub(super) fn next(&mut self, now: Instant) -> Option<(u64, Grant)> {
-        if !(0..self.loads.len()).any(|hop| self.has_room(hop) && self.is_open(hop, now)) {
+        let is_open = |load: &Load| load.doors.iter().any(|door| door.is_open(now));
+        let may_be_asked = |load: &Load| load.running < self.max && is_open(load);
+        if !self.loads.iter().any(may_be_asked) {
             return None;
         }
         for rank in 0..self.waiters.len() {
             let found = self.waiters[rank]
                 .iter()
                 .enumerate()
-                .find_map(|(at, waiter)| Some((at, self.choose(&waiter.hops, now)?)));
+                .find_map(|(at, one)| Some((at, self.choose(&one.hops, one.kind, now)?)));
             if let Some((at, hop)) = found {
                 let waiter = self.waiters[rank].remove(at)?;
-                return Some((waiter.number, self.grant(hop)));
+                return Some((waiter.number, self.grant(hop, waiter.kind)));
             }
         }
         None
     }
 
+    /// Counts anew, for each hop, how many that nobody waits for are in the way of a client.
+    pub(super) fn count_wanted(&mut self, now: Instant) {
+        let mut background = 0;
+        for load in &mut self.loads {
+            load.wanted = 0;
+            background += load.background;
+        }
+        for at in 0..self.waiters[0].len() {
+            if background == 0 {
+                return;
+            }
+            if let Some(hop) = self.in_way(&self.waiters[0][at], now) {
+                self.loads[hop].wanted += 1;
+                background -= 1;
+            }
+        }
+    }
+
+    /// Returns a hop that a client could ask if somebody gave way there who is not counted yet.
+    fn in_way(&self, client: &Waiter, now: Instant) -> Option<usize> {
+        let is_open = |&hop: &usize| self.is_open(hop, client.kind.quota, now);
+        let mut open = client.hops.iter().copied().filter(is_open);
+        let may_give_way = |hop: &usize| self.loads[*hop].wanted < self.loads[*hop].background;
+        if self.is_loyal {
+            return open.next().filter(may_give_way);
+        }
+        open.find(may_give_way)
+    }
+
     /// Returns when, of the hops that are left alone for a time, the first may be asked again, and which
     /// that is; `None` where one is not kept back by that alone.
-    pub(super) fn opens(&self, hops: &[usize], now: Instant) -> Option<(Instant, usize)> {
+    pub(super) fn opens(
+        &self,
+        hops: &[usize],
+        quota: Quota,
+        now: Instant,
+    ) -> Option<(Instant, usize)> {
         let mut first = None;
         for &hop in hops {
-            let throttle = &self.loads[hop].throttle;
-            let until = throttle.until().filter(|until| *until > now)?;
+            let until = self.closed_until(hop, quota, now)?;
             first = match first {
                 Some((before, _)) if before <= until => first,
                 _ => Some((until, hop)),
@@ -127,52 +217,111 @@ impl Line {
         first
     }
 
-    /// The head of a granted request is there, or will not come.
-    pub(super) fn heard(&mut self, hop: usize) -> &mut Throttle {
-        let load = &mut self.loads[hop];
-        load.asking = load.asking.saturating_sub(1);
-        &mut load.throttle
+    /// Returns when the time of one of `hops` is over that is left alone, whatever keeps the others back.
+    pub(super) fn changes(&self, hops: &[usize], quota: Quota, now: Instant) -> Option<Instant> {
+        let until = |&hop| self.closed_until(hop, quota, now);
+        hops.iter().filter_map(until).min()
     }
 
-    /// The answer to a granted request has ended.
-    pub(super) fn ended(&mut self, hop: usize) {
+    fn closed_until(&self, hop: usize, quota: Quota, now: Instant) -> Option<Instant> {
+        let throttle = &self.loads[hop].doors[quota as usize].throttle;
+        throttle.until().filter(|until| *until > now)
+    }
+
+    /// Returns the first of `hops` that would be asked if it had room.
+    pub(super) fn full(&self, hops: &[usize], kind: Kind, now: Instant) -> Option<usize> {
+        let is_full = |hop: usize| !self.has_room(hop, kind.urgency);
+        let mut open = hops
+            .iter()
+            .copied()
+            .filter(|&hop| self.is_open(hop, kind.quota, now));
+        open.find(|&hop| is_full(hop))
+    }
+
+    /// The head of a granted request is there, or will not come.
+    pub(super) fn heard(&mut self, grant: Grant) -> &mut Load {
+        let load = &mut self.loads[grant.hop];
+        let door = &mut load.doors[grant.kind.quota as usize];
+        door.asking = door.asking.saturating_sub(1);
+        load
+    }
+
+    /// Somebody waits now for a granted request, or nobody does any more.
+    pub(super) fn turned(&mut self, hop: usize, urgency: Urgency) {
+        let load = &mut self.loads[hop];
+        load.background = match urgency {
+            Urgency::Client => load.background.saturating_sub(1),
+            Urgency::Background => load.background + 1,
+        };
+    }
+
+    /// The answer to a granted request has ended, which is of this urgency now.
+    pub(super) fn ended(&mut self, hop: usize, urgency: Urgency) {
         let load = &mut self.loads[hop];
         load.running = load.running.saturating_sub(1);
+        if urgency == Urgency::Background {
+            load.background = load.background.saturating_sub(1);
+        }
     }
 
     /// Says whether a hop that `is_up` could be asked at once by somebody for whom nobody would wait.
     pub(super) fn has_spare(&self, now: Instant, is_up: impl Fn(usize) -> bool) -> bool {
+        let quota = Quota::Cache;
         self.waiters.iter().all(VecDeque::is_empty)
             && (0..self.loads.len()).any(|hop| {
-                let is_closed = self.loads[hop].throttle.is_closed();
-                !is_closed && self.has_room(hop) && self.is_open(hop, now) && is_up(hop)
+                let door = &self.loads[hop].doors[quota as usize];
+                !door.throttle.is_closed()
+                    && door.is_open(now)
+                    // What is left for clients alone is not to spare.
+                    && self.has_room(hop, Urgency::Background)
+                    && is_up(hop)
             })
     }
 
     /// Returns the first of `hops` that may be asked at `now`.
-    fn choose(&self, hops: &[usize], now: Instant) -> Option<usize> {
-        let mut open = hops.iter().copied().filter(|&hop| self.is_open(hop, now));
+    fn choose(&self, hops: &[usize], kind: Kind, now: Instant) -> Option<usize> {
+        let is_open = |&hop: &usize| self.is_open(hop, kind.quota, now);
+        let mut open = hops.iter().copied().filter(is_open);
+        let has_room = |hop: &usize| self.has_room(*hop, kind.urgency);
         if self.is_loyal {
-            return open.next().filter(|&hop| self.has_room(hop));
+            return open.next().filter(has_room);
         }
-        open.find(|&hop| self.has_room(hop))
+        open.find(has_room)
     }
 
-    fn is_open(&self, hop: usize, now: Instant) -> bool {
+    fn is_open(&self, hop: usize, quota: Quota, now: Instant) -> bool {
+        self.loads[hop].doors[quota as usize].is_open(now)
+    }
+
+    /// Says whether one more of this urgency may run. Where there is room for more than one, some of it is
+    /// never taken by what nobody waits for: it keeps its room for the whole of a body.
+    fn has_room(&self, hop: usize, urgency: Urgency) -> bool {
         let load = &self.loads[hop];
-        load.throttle.admits(now, load.asking)
+        let kept = match self.max {
+            0 | 1 => 0,
+            max => (max / 4).max(1),
+        };
+        load.running < self.max && (urgency == Urgency::Client || load.background < self.max - kept)
     }
 
-    fn has_room(&self, hop: usize) -> bool {
-        self.loads[hop].running < self.max
-    }
-
-    fn grant(&mut self, hop: usize) -> Grant {
+    fn grant(&mut self, hop: usize, kind: Kind) -> Grant {
         let load = &mut self.loads[hop];
         load.running += 1;
-        load.asking += 1;
-        let is_probe = load.throttle.admit();
-        Grant { hop, is_probe }
+        load.background += usize::from(kind.urgency == Urgency::Background);
+        let door = &mut load.doors[kind.quota as usize];
+        door.asking += 1;
+        let is_probe = door.throttle.admit();
+        Grant {
+            hop,
+            kind,
+            is_probe,
+        }
+    }
+}
+
+impl Door {
+    fn is_open(&self, now: Instant) -> bool {
+        self.throttle.admits(now, self.asking)
     }
 }
 
@@ -195,32 +344,60 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
     use Urgency::{Background, Client};
 
+    const CLIENT: Kind = kind(Client);
+    const BACKGROUND: Kind = kind(Background);
+
+    const fn kind(urgency: Urgency) -> Kind {
+        let quota = Quota::Cache;
+        Kind { urgency, quota }
+    }
+
     #[test]
     fn clients_go_first_and_else_it_is_first_come_first_served() {
         let (mut line, now) = (Line::new(1, 1, false), Instant::now());
-        assert!(line.pass(&[0], Background, now).is_some());
-        assert!(line.pass(&[0], Client, now).is_none(), "full");
+        let mut running = line.pass(&[0], BACKGROUND, now).unwrap();
+        assert!(line.pass(&[0], CLIENT, now).is_none(), "full");
         let order = [Background, Client, Background, Client];
-        let numbers = order.map(|urgency| line.join(vec![0], urgency));
+        let numbers = order.map(|urgency| line.join(vec![0], kind(urgency)));
         assert!(line.next(now).is_none());
         let mut granted = Vec::new();
         for _ in 0..4 {
-            line.ended(0);
+            line.ended(0, running.kind.urgency);
             // Nobody who comes just now jumps the line.
-            assert!(line.pass(&[0], Background, now).is_none());
-            granted.push(line.next(now).unwrap().0);
+            assert!(line.pass(&[0], BACKGROUND, now).is_none());
+            let number;
+            (number, running) = line.next(now).unwrap();
+            granted.push(number);
         }
         let [b1, c1, b2, c2] = numbers;
         assert_eq!(granted, [c1, c2, b1, b2]);
     }
 
     #[test]
+    fn what_nobody_waits_for_leaves_room_for_clients() {
+        for (max, most) in [(1, 1), (2, 1), (3, 2), (4, 3), (16, 12)] {
+            let (mut line, now) = (Line::new(1, max, true), Instant::now());
+            let mut granted = 0;
+            while line.pass(&[0], BACKGROUND, now).is_some() {
+                granted += 1;
+            }
+            assert_eq!(granted, most);
+            line.join(vec![0], BACKGROUND);
+            assert!(line.next(now).is_none());
+            for _ in most..max {
+                assert!(line.pass(&[0], CLIENT, now).is_some());
+            }
+            assert!(line.pass(&[0], CLIENT, now).is_none());
+        }
+    }
+
+    #[test]
     fn who_leaves_is_passed_over() {
         let (mut line, now) = (Line::new(1, 1, false), Instant::now());
-        line.pass(&[0], Client, now);
-        let numbers = [(); 2].map(|()| line.join(vec![0], Client));
+        line.pass(&[0], CLIENT, now);
+        let numbers = [(); 2].map(|()| line.join(vec![0], CLIENT));
         assert!(line.leave(numbers[0]) && !line.leave(numbers[0]));
-        line.ended(0);
+        line.ended(0, Client);
         assert_eq!(line.next(now).unwrap().0, numbers[1]);
     }
 
@@ -230,15 +407,21 @@ mod tests {
         for is_loyal in [false, true] {
             let mut line = Line::new(2, 1, is_loyal);
             let hop = |grant: Option<Grant>| grant.map(|grant| grant.hop);
-            assert_eq!(hop(line.pass(&[0, 1], Client, now)), Some(0));
-            let second = hop(line.pass(&[0, 1], Client, now));
+            assert_eq!(hop(line.pass(&[0, 1], CLIENT, now)), Some(0));
+            let second = hop(line.pass(&[0, 1], CLIENT, now));
             assert_eq!(second, (!is_loyal).then_some(1));
             let mut line = Line::new(2, 1, is_loyal);
-            line.loads[0].throttle.refused(Some(SECOND), now, now, 0.0);
-            assert_eq!(hop(line.pass(&[0, 1], Client, now)), Some(1));
-            assert_eq!(hop(line.pass(&[0, 1], Client, now)), None);
-            assert_eq!(line.opens(&[0], now), Some((now + SECOND, 0)));
-            assert_eq!(line.opens(&[0, 1], now), None, "it only has no room");
+            line.loads[0]
+                .throttle(Quota::Cache)
+                .refused(Some(SECOND), now, now, 0.0);
+            assert_eq!(hop(line.pass(&[0, 1], CLIENT, now)), Some(1));
+            assert_eq!(hop(line.pass(&[0, 1], CLIENT, now)), None);
+            assert_eq!(line.opens(&[0], Quota::Cache, now), Some((now + SECOND, 0)));
+            assert_eq!(
+                line.opens(&[0, 1], Quota::Cache, now),
+                None,
+                "it only has no room"
+            );
         }
     }
 
@@ -248,12 +431,14 @@ mod tests {
         let everyone = |_| true;
         assert!(line.has_spare(now, everyone));
         assert!(!line.has_spare(now, |_| false), "all are down");
-        line.pass(&[0], Client, now);
+        line.pass(&[0], CLIENT, now);
         assert!(line.has_spare(now, everyone), "the second");
-        let number = line.join(vec![0], Background);
+        let number = line.join(vec![0], BACKGROUND);
         assert!(!line.has_spare(now, everyone));
         line.leave(number);
-        line.loads[1].throttle.refused(None, now, now, 0.0);
+        line.loads[1]
+            .throttle(Quota::Cache)
+            .refused(None, now, now, 0.0);
         assert!(!line.has_spare(now, everyone));
         let later = now + 5 * SECOND;
         assert!(!line.has_spare(later, everyone), "nobody has asked it yet");
@@ -265,7 +450,7 @@ mod tests {
         fn the_bound_is_kept_and_everyone_gets_a_turn(
             max in 1_usize..4,
             is_loyal in any::<bool>(),
-            steps in prop::collection::vec((0_u8..7, any::<bool>(), 0_usize..4), 0..200),
+            steps in prop::collection::vec((0_u8..8, any::<bool>(), 0_usize..4), 0..200),
         ) {
             let (mut line, mut now) = (Line::new(2, max, is_loyal), Instant::now());
             let mut waiting: Vec<u64> = Vec::new();
@@ -275,11 +460,13 @@ mod tests {
                 let chosen = (!running.is_empty()).then(|| pick % running.len());
                 match (step, chosen) {
                     (0 | 1, _) => {
+                        let quota = [Quota::Cache, Quota::Nobody, Quota::Client][pick % 3];
                         let urgency = if flag { Client } else { Background };
+                        let kind = Kind { urgency, quota };
                         let hops = [vec![0], vec![1], vec![0, 1], vec![1, 0]][pick].clone();
-                        match line.pass(&hops, urgency, now) {
+                        match line.pass(&hops, kind, now) {
                             Some(grant) => running.push((grant, now, false)),
-                            None => waiting.push(line.join(hops, urgency)),
+                            None => waiting.push(line.join(hops, kind)),
                         }
                     }
                     (2, _) => now += Duration::from_millis(700),
@@ -290,7 +477,7 @@ mod tests {
                     (4 | 5, Some(at)) if !running[at].2 => {
                         let (grant, began, _) = running[at];
                         running[at].2 = true;
-                        let throttle = line.heard(grant.hop);
+                        let throttle = line.heard(grant).throttle(grant.kind.quota);
                         match flag {
                             true => drop(throttle.answered(grant.is_probe, began, now)),
                             false => drop(throttle.refused(None, began, now, 0.0)),
@@ -299,9 +486,18 @@ mod tests {
                     (6, Some(at)) => {
                         let (grant, _, is_heard) = running.swap_remove(at);
                         if !is_heard {
-                            line.heard(grant.hop).told_nothing(grant.is_probe, now);
+                            let throttle = line.heard(grant).throttle(grant.kind.quota);
+                            throttle.told_nothing(grant.is_probe, now);
                         }
-                        line.ended(grant.hop);
+                        line.ended(grant.hop, grant.kind.urgency);
+                    }
+                    (7, Some(at)) => {
+                        let (grant, ..) = &mut running[at];
+                        let turned = if flag { Client } else { Background };
+                        if grant.kind.urgency != turned {
+                            grant.kind.urgency = turned;
+                            line.turned(grant.hop, turned);
+                        }
                     }
                     _ => {}
                 }
@@ -312,15 +508,23 @@ mod tests {
                 for hop in 0..2 {
                     let count = running.iter().filter(|one| one.0.hop == hop).count();
                     prop_assert!(count <= max);
+                    let nobodys = |one: &&(Grant, _, _)| {
+                        one.0.hop == hop && one.0.kind.urgency == Background
+                    };
+                    let count = running.iter().filter(nobodys).count();
+                    prop_assert_eq!(line.loads[hop].background, count);
+                    line.count_wanted(now);
+                    prop_assert!(line.loads[hop].wanted() <= count);
                 }
             }
             // Everyone ends well, and those who wait all get their turn.
             for _ in 0..1000 {
                 for (grant, began, is_heard) in running.drain(..) {
                     if !is_heard {
-                        line.heard(grant.hop).answered(grant.is_probe, began, now);
+                        let throttle = line.heard(grant).throttle(grant.kind.quota);
+                        throttle.answered(grant.is_probe, began, now);
                     }
-                    line.ended(grant.hop);
+                    line.ended(grant.hop, grant.kind.urgency);
                 }
                 while let Some((number, grant)) = line.next(now) {
                     waiting.retain(|&one| one != number);
