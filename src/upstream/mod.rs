@@ -36,7 +36,7 @@ mod lease;
 mod names;
 mod options;
 mod passed;
-mod place;
+mod peer;
 mod policy;
 mod race;
 mod realm;
@@ -79,7 +79,7 @@ use budget::Bandwidth;
 use connection::Connector;
 use exchange::Exchanger;
 use names::Names;
-use place::{named, shown};
+use peer::{named, shown};
 use trail::Instance;
 use trust::Trust;
 

@@ -10,7 +10,7 @@ use super::board::{self, Ticket};
 use super::budget::{Kind, NoTurn, Permit, Reason};
 use super::error::{Error, Phase};
 use super::lease::Lease;
-use super::place::{authority, shown};
+use super::peer::{authority, shown};
 use super::round::Round;
 use super::throttle;
 use super::token::Purpose;
