@@ -292,3 +292,40 @@ pub(super) const fn detail(error: &upstream::Error) -> &'static str {
         _ => "detail=upstream-failed",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Operators would look for the fault at the registry that is in their own bound.
+    #[test]
+    fn a_bound_of_ours_is_not_told_as_the_registrys_wish() {
+        let host = || "a.example".to_owned();
+        let retry_after = Duration::from_millis(1500);
+        let throttled = upstream::Error::Throttled {
+            host: host(),
+            retry_after,
+        };
+        let full = upstream::Error::Full {
+            host: host(),
+            retry_after,
+        };
+        let told = [throttled, full].map(|error| {
+            let reply = Reply::of_upstream_error(&error);
+            assert_eq!(reply.status, Status(503));
+            let field = |name| {
+                let found = reply.fields.iter().find(|(found, _)| *found == name);
+                found.map(|(_, value)| value.clone()).unwrap()
+            };
+            assert_eq!(field("Retry-After"), "2");
+            field("Cache-Status")
+        });
+        let expected = ["upstream-throttled", "too-many-requests-under-way"];
+        assert_eq!(
+            told,
+            expected.map(|why| format!("transship; fwd=miss; detail={why}"))
+        );
+    }
+}
