@@ -28,11 +28,11 @@ use super::sink::Sink;
 use super::stream::Fault;
 use super::{Failure, Fill, Fills, Options};
 use crate::limits::{
-    AHEAD_BYTES_MAX, AHEAD_BYTES_MIN, FILL_PATIENCE, PARTS_IDLE, STREAMS_BYTES_MIN,
+    AHEAD_BYTES_MAX, AHEAD_BYTES_MIN, FILL_PATIENCE, PARTS_IDLE, RESUME_WAIT_MAX, STREAMS_BYTES_MIN,
 };
 use crate::metrics::{Counters, StreamKind};
 use crate::rt::{self, Group};
-use crate::upstream::{Request, Response, Share, Validator};
+use crate::upstream::{Error, Request, Response, Share, Validator};
 
 type Streams<'s> = Group<'s, (Key, Result<(), Fault>)>;
 
@@ -348,8 +348,16 @@ impl<'f> Schedule<'f> {
                 self.plan.borrow_mut().lengthen();
                 return Ok(());
             }
+            Err(Fault::GaveWay) => return Ok(()),
             Err(Fault::Hop(failure)) => failure,
         };
+        // Its room is taken by clients, and this one waits in line: no failure of anybody's.
+        if matches!(&failure, Failure::Upstream(error) if matches!(**error, Error::Full { .. }))
+            && !self.patience_left().is_zero()
+        {
+            self.pause.set(Some(Instant::now() + RESUME_WAIT_MAX));
+            return Ok(());
+        }
         let received = self.received.get();
         let is_refusal = matches!(failure, Failure::Refused(_) | Failure::Nonsense(_));
         let spread = rt::spread();

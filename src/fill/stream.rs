@@ -18,6 +18,8 @@ pub(super) enum Fault {
     Hop(Failure),
     /// The next hop sends all of the blob to whoever asks for a part, which others are fetching.
     RangesIgnored,
+    /// It made room for a client's request, as nobody waits for this one.
+    GaveWay,
     /// Disk, hash, or a bug: nobody can do better.
     Ours(Failure),
 }
@@ -95,10 +97,7 @@ impl Schedule<'_> {
             None => self.ask(key).await?,
         };
         let _flowing = self.flow();
-        let answer = read_answer(&response).map_err(Fault::Hop)?;
-        let reach = answer.range.end;
-        self.plan.borrow_mut().set_reach(key, reach);
-        let begin = self.plan.borrow().rest(key).start;
+        let said = self.reach(key, &response)?;
         loop {
             let rest = self.plan.borrow().rest(key);
             if rest.is_empty() {
@@ -119,14 +118,27 @@ impl Schedule<'_> {
             self.plan.borrow_mut().receive(key, count);
             match end {
                 Ok(false) => {}
-                Ok(true) => return self.heed_end(key, begin..reach),
+                Ok(true) => return self.heed_end(key, said),
                 Err(failure) => return Err(Fault::Hop(failure)),
             }
             let urgency = self.urgency();
             self.share
                 .pay(usize::try_from(count).unwrap_or(usize::MAX), urgency)
                 .await;
+            response.set_urgency(urgency);
+            // A client waits for room at this hop, and nobody for this: the rest is asked for in its turn.
+            if response.should_give_way() {
+                return Err(Fault::GaveWay);
+            }
         }
+    }
+
+    /// Takes note of what an answer has to come; returns it.
+    fn reach(&self, key: Key, response: &Response) -> Result<Range<u64>, Fault> {
+        let end = read_answer(response).map_err(Fault::Hop)?.range.end;
+        let mut plan = self.plan.borrow_mut();
+        plan.set_reach(key, end);
+        Ok(plan.rest(key).start..end)
     }
 
     /// Heeds that a body has ended as its framing says: of a blob without a size that is its end.

@@ -172,6 +172,8 @@ pub const HOP_FAILURES_MAX: u32 = 3;
 pub const QUICK_FAILURE: Duration = Duration::from_secs(1);
 /// Longest wait for another request's probe of the only hop left: one that works has answered by then.
 pub const PROBE_PATIENCE: Duration = Duration::from_secs(2);
+/// Least time that a hop is given to answer: with less left it is not asked, nor blamed.
+pub const ASK_TIME_MIN: Duration = Duration::from_millis(100);
 /// First wait after a hop's 429 that does not say how long.
 pub const THROTTLE_WAIT_MIN: Duration = Duration::from_secs(1);
 /// Longest wait after such a 429; each one in a row doubles it.

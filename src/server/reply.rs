@@ -262,10 +262,20 @@ impl Reply {
 
     /// What an upstream that gave no answer is to the client. The log has the particulars.
     pub(super) fn of_upstream_error(error: &upstream::Error) -> Self {
-        if let upstream::Error::Throttled { retry_after, .. } = error {
+        let later = match error {
+            upstream::Error::Throttled { retry_after, .. } => {
+                Some((retry_after, "the upstream registry asks to slow down"))
+            }
+            upstream::Error::Full { retry_after, .. } => {
+                let message = "this cache has too many requests under way to the upstream registry";
+                Some((retry_after, message))
+            }
+            _ => None,
+        };
+        if let Some((retry_after, message)) = later {
             // 429 would be taken for the cache's own, and send the client to the upstream.
             let seconds = retry_after.as_secs_f64().ceil().max(1.0);
-            return Self::error(Code::Unavailable, "the upstream registry asks to slow down")
+            return Self::error(Code::Unavailable, message)
                 .with("Retry-After", seconds.to_string())
                 .by_fault_of(Fault::Upstream)
                 .forwarded("", detail(error));
@@ -315,7 +325,45 @@ pub(super) const fn detail(error: &upstream::Error) -> &'static str {
     match error {
         upstream::Error::Away { .. } => "detail=upstream-down",
         upstream::Error::Throttled { .. } => "detail=upstream-throttled",
+        upstream::Error::Full { .. } => "detail=too-many-requests-under-way",
         _ if error.is_timeout() => "detail=upstream-late",
         _ => "detail=upstream-failed",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// Operators would look for the fault at the registry that is in their own bound.
+    #[test]
+    fn a_bound_of_ours_is_not_told_as_the_registrys_wish() {
+        let host = || "a.example".to_owned();
+        let retry_after = Duration::from_millis(1500);
+        let throttled = upstream::Error::Throttled {
+            host: host(),
+            retry_after,
+        };
+        let full = upstream::Error::Full {
+            host: host(),
+            retry_after,
+        };
+        let told = [throttled, full].map(|error| {
+            let reply = Reply::of_upstream_error(&error);
+            assert_eq!(reply.status, Status(503));
+            let field = |name| {
+                let found = reply.fields.iter().find(|(found, _)| *found == name);
+                found.map(|(_, value)| value.clone()).unwrap()
+            };
+            assert_eq!(field("Retry-After"), "2");
+            field("Cache-Status")
+        });
+        let expected = ["upstream-throttled", "too-many-requests-under-way"];
+        assert_eq!(
+            told,
+            expected.map(|why| format!("transship; fwd=miss; detail={why}"))
+        );
     }
 }

@@ -32,6 +32,7 @@ pub(super) const fn is_away(outcome: &Result<Response, Error>) -> bool {
             | Error::TimedOut { .. }
             | Error::Away { .. }
             | Error::Throttled { .. }
+            | Error::Full { .. }
             | Error::Tls { .. }
             | Error::Protocol { .. }
             | Error::Truncated { .. } => true,

@@ -17,7 +17,42 @@ pub enum Authority {
     Signed(Secret),
 }
 
+/// Which allowance of a hop a request draws on. Registries count them apart: what one of them has used up, the
+/// others need not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Quota {
+    /// That of the cache's own name.
+    Cache,
+    /// That of an address from which nobody logs in.
+    Nobody,
+    /// One of a client's own. There are as many as clients, so nothing is remembered of them.
+    Client,
+}
+
+impl Quota {
+    /// How many there are.
+    pub(super) const COUNT: usize = 3;
+
+    /// Returns who is meant, for the log.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Cache => "the cache",
+            Self::Nobody => "clients without a login",
+            Self::Client => "a client's login",
+        }
+    }
+}
+
 impl Authority {
+    /// Returns what a request with this authority draws on.
+    pub(super) const fn quota(&self) -> Quota {
+        match self {
+            Self::Cache | Self::Signed(_) => Quota::Cache,
+            Self::Nobody => Quota::Nobody,
+            Self::Client(_) => Quota::Client,
+        }
+    }
+
     /// Returns the token that goes into the query.
     pub(super) const fn token(&self) -> Option<&Secret> {
         match self {

@@ -16,7 +16,7 @@ use url::Url;
 
 use super::authorization::Authorization;
 use super::error::Error;
-use super::place::{authority, shown};
+use super::peer::{authority, shown};
 use super::realm::{self, Verdict};
 use super::request::Request;
 use super::response::Response;

@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::budget::{Gate, NoTurn, Permit};
+use super::authority::Quota;
+use super::budget::{Gate, Kind, NoTurn, Permit, Reason};
 use super::error::{Error, Phase};
 use super::health::{Admission, Change, Failing, Health};
 use super::policy::{self, Policy};
-use super::request::Urgency;
 use super::throttle;
 use super::view::Standing;
 use crate::digest::Digest;
@@ -143,10 +143,10 @@ impl Board {
     pub(super) async fn enter(
         &self,
         hops: &[usize],
-        urgency: Urgency,
+        kind: Kind,
         end: Instant,
     ) -> Result<Permit, NoTurn> {
-        self.gate.enter(hops, urgency, end).await
+        self.gate.enter(hops, kind, end).await
     }
 
     /// Says whether a hop that is up could be asked at once by somebody for whom nobody would wait.
@@ -165,46 +165,52 @@ impl Board {
     pub(super) fn no_turn(&self, no_turn: NoTurn) -> Error {
         let numbers = &self.hops[no_turn.hop].numbers;
         numbers.count(HopOutcome::NotAsked);
-        Error::Throttled {
-            host: numbers.name().to_owned(),
-            retry_after: no_turn.retry_after,
+        let host = numbers.name().to_owned();
+        let retry_after = no_turn.retry_after;
+        match no_turn.reason {
+            Reason::Throttled => Error::Throttled { host, retry_after },
+            Reason::Full => Error::Full { host, retry_after },
         }
     }
 
-    /// Takes note that a hop asks to be left alone, all of whoever would ask it.
+    /// Takes note that a hop asks to be left alone by all who draw on the same quota as this request.
     pub(super) fn throttled(&self, permit: &mut Permit, asked: Option<Duration>) {
         let numbers = &self.hops[permit.hop()].numbers;
         numbers.count_throttled();
-        let change = permit.heard(|throttle, began, now, _| {
-            let change = throttle.refused(asked, began, now, spread());
+        let (quota, change) = permit.heard(|load, request, now| {
+            let quota = request.grant.kind.quota;
+            let throttle = load.throttle(quota);
+            let change = throttle.refused(asked, request.began, now, spread());
             // Under the lock, so that the last word is the last one here too.
-            numbers.set_throttled(throttle.is_closed());
-            change
+            numbers.set_throttled(load.is_throttled());
+            (quota, change)
         });
-        self.log_throttle(permit.hop(), change);
+        self.log_throttle(permit.hop(), quota, change);
     }
 
     /// Takes note that a hop answered a request.
     pub(super) fn not_throttled(&self, permit: &mut Permit) {
         let numbers = &self.hops[permit.hop()].numbers;
-        let change = permit.heard(|throttle, began, now, is_probe| {
-            let change = throttle.answered(is_probe, began, now);
-            numbers.set_throttled(throttle.is_closed());
-            change
+        let (quota, change) = permit.heard(|load, request, now| {
+            let quota = request.grant.kind.quota;
+            let throttle = load.throttle(quota);
+            let change = throttle.answered(request.grant.is_probe, request.began, now);
+            numbers.set_throttled(load.is_throttled());
+            (quota, change)
         });
-        self.log_throttle(permit.hop(), change);
+        self.log_throttle(permit.hop(), quota, change);
     }
 
-    fn log_throttle(&self, hop: usize, change: Option<throttle::Change>) {
-        let upstream = self.hops[hop].numbers.name();
+    fn log_throttle(&self, hop: usize, quota: Quota, change: Option<throttle::Change>) {
+        let (upstream, whom) = (self.hops[hop].numbers.name(), quota.name());
         match change {
             Some(throttle::Change::Began { wait }) => {
                 let asked_again_after = format_args!("{:.1}s", wait.as_secs_f64());
-                tracing::warn!(upstream, %asked_again_after, "an upstream asks to slow down");
+                tracing::warn!(upstream, whom, %asked_again_after, "an upstream asks to slow down");
             }
             Some(throttle::Change::Ended { after }) => {
                 let throttled_for = format_args!("{:.1}s", after.as_secs_f64());
-                tracing::info!(upstream, %throttled_for, "an upstream answers as before");
+                tracing::info!(upstream, whom, %throttled_for, "an upstream answers as before");
             }
             None => {}
         }

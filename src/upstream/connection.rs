@@ -9,7 +9,7 @@ use rustls_pki_types::ServerName;
 
 use super::error::{Error, Phase};
 use super::names::Names;
-use super::place::Place;
+use super::peer::Peer;
 use super::trust::Trust;
 use super::{race, trust};
 use crate::rt::{DeadlineKind, Socket, TlsSocket, timeout};
@@ -24,7 +24,7 @@ enum Transport {
 #[derive(Debug)]
 pub(super) struct Connection {
     transport: Transport,
-    place: Place,
+    peer: Peer,
     is_reused: bool,
 }
 
@@ -38,11 +38,11 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    /// Returns a new connection to `place`; `host` names it in errors.
+    /// Returns a new connection to `peer`; `host` names it in errors.
     ///
     /// # Errors
     /// `Unreachable`, `Tls`, or `TimedOut` in phase `Connect`.
-    pub(super) async fn connect(&self, place: Place, host: &str) -> Result<Connection, Error> {
+    pub(super) async fn connect(&self, peer: Peer, host: &str) -> Result<Connection, Error> {
         let failed = |error: io::Error| {
             let host = host.to_owned();
             if error.kind() == io::ErrorKind::TimedOut {
@@ -60,28 +60,28 @@ impl Connector {
         let deadline = now
             .checked_add(self.connect_timeout)
             .unwrap_or(now + Duration::from_secs(3600));
-        let transport = self.open(&place, deadline).await.map_err(failed)?;
+        let transport = self.open(&peer, deadline).await.map_err(failed)?;
         Ok(Connection {
             transport,
-            place,
+            peer,
             is_reused: false,
         })
     }
 
-    async fn open(&self, place: &Place, deadline: Instant) -> io::Result<Transport> {
+    async fn open(&self, peer: &Peer, deadline: Instant) -> io::Result<Transport> {
         let left = || deadline.saturating_duration_since(Instant::now());
-        let looking_up = self.names.lookup(&place.host, place.port);
+        let looking_up = self.names.lookup(&peer.host, peer.port);
         let addresses = timeout(left(), looking_up)
             .await
             .map_err(|_| io::ErrorKind::TimedOut)??;
         let socket = race::connect(&addresses, deadline).await?;
-        if !place.is_https {
+        if !peer.is_https {
             return Ok(Transport::Plain(socket));
         }
-        let bare = place.host.trim_start_matches('[').trim_end_matches(']');
+        let bare = peer.host.trim_start_matches('[').trim_end_matches(']');
         let name = ServerName::try_from(bare.to_owned())
             .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "not a TLS server name"))?;
-        let session = ClientConnection::new(self.trust.toward(place), name)
+        let session = ClientConnection::new(self.trust.toward(peer), name)
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         socket.set_deadline(left(), DeadlineKind::Active);
         let socket = TlsSocket::handshake(socket, session).await?;
@@ -91,8 +91,8 @@ impl Connector {
 
 impl Connection {
     /// Returns where it leads.
-    pub(super) const fn place(&self) -> &Place {
-        &self.place
+    pub(super) const fn peer(&self) -> &Peer {
+        &self.peer
     }
 
     /// Says whether it has carried an exchange before, so that the peer may have closed it since.

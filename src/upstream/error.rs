@@ -52,11 +52,19 @@ pub enum Error {
         is_late: bool,
     },
     /// Nobody was asked, or nobody would answer yet: this next hop asks to be left alone for so long, as do
-    /// all others, or the operator's bound on requests leaves no room for this one in its time.
+    /// all others.
     Throttled {
         /// Who could be asked again first.
         host: String,
         /// When that will be, as far as is known.
+        retry_after: Duration,
+    },
+    /// Nobody was asked: there were as many requests to this next hop at once as the operator allows, for all
+    /// of the time that this one had.
+    Full {
+        /// Who would have been asked.
+        host: String,
+        /// When to try again.
         retry_after: Duration,
     },
     /// No TLS session: a certificate that is not trusted, or not TLS at all.
@@ -151,6 +159,11 @@ impl fmt::Display for Error {
                 f,
                 "{host} is to be left alone for {:.1} s more",
                 retry_after.as_secs_f64()
+            ),
+            Self::Full { host, .. } => write!(
+                f,
+                "no room for one more request to {host} in time \
+                 (transship.upstream.connections_max)"
             ),
             Self::Tls { host, source } => f.write_str(&trust::explain(host, source)),
             Self::Protocol { host, what } => write!(f, "{host} broke the protocol: {what}"),

@@ -16,7 +16,7 @@ use super::connection::{Connection, Connector};
 use super::error::{Error, Phase};
 use super::head::{self, Head};
 use super::idle;
-use super::place::{Place, authority};
+use super::peer::{Peer, authority};
 use super::response::Response;
 use super::trust;
 use crate::limits::RESPONSE_HEAD_BYTES_MAX;
@@ -56,8 +56,8 @@ impl Exchanger {
         is_head: bool,
     ) -> Result<Response, Error> {
         let host = authority(url);
-        let place = Place::of(self.client, url).ok_or(Error::Request("not a web address"))?;
-        if let Some(connection) = idle::take(&place) {
+        let peer = Peer::of(self.client, url).ok_or(Error::Request("not a web address"))?;
+        if let Some(connection) = idle::take(&peer) {
             match self.attempt(connection, host, request, is_head).await {
                 Err(broken) if broken.is_silent => {
                     tracing::debug!(host, "an idle connection had been closed");
@@ -65,7 +65,7 @@ impl Exchanger {
                 outcome => return outcome.map_err(|broken| broken.error),
             }
         }
-        let connection = self.connector.connect(place, host).await?;
+        let connection = self.connector.connect(peer, host).await?;
         let outcome = self.attempt(connection, host, request, is_head).await;
         outcome.map_err(|broken| broken.error)
     }

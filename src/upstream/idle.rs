@@ -1,4 +1,4 @@
-//! Connections that wait on this core for another request to the same place.
+//! Connections that wait on this core for another request to the same peer.
 //!
 //! Each core keeps its own, so taking one costs no lock. A connection is given up when the peer closes
 //! it, when it says something unasked, when it is idle too long, or to keep within bounds.
@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
 use super::connection::Connection;
-use super::place::Place;
+use super::peer::Peer;
 use crate::rt::{DeadlineKind, sleep, spawn};
 
 /// Longest that a connection waits for its next request: below what common servers allow.
@@ -16,8 +16,8 @@ const IDLE_TIME: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Most connections that wait on a core: those to signed storage hosts add up.
 const CONNECTIONS_MAX: usize = 64;
-/// Most connections that wait on a core for one place.
-const CONNECTIONS_PER_PLACE_MAX: usize = 16;
+/// Most connections that wait on a core for one peer.
+const CONNECTIONS_PER_PEER_MAX: usize = 16;
 
 thread_local! {
     /// Longest idle first.
@@ -25,11 +25,11 @@ thread_local! {
     static IS_WATCHED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Returns the connection to `place` that was used last, if one is left.
-pub(super) fn take(place: &Place) -> Option<Connection> {
+/// Returns the connection to `peer` that was used last, if one is left.
+pub(super) fn take(peer: &Peer) -> Option<Connection> {
     loop {
         let mut connection = IDLE.with_borrow_mut(|idle| {
-            let index = idle.iter().rposition(|one| one.place() == place)?;
+            let index = idle.iter().rposition(|one| one.peer() == peer)?;
             Some(idle.remove(index))
         })?;
         if connection.is_quiet() {
@@ -46,12 +46,12 @@ pub(super) fn keep(connection: Connection) {
         .set_deadline(IDLE_TIME, DeadlineKind::Idle);
     let surplus = IDLE.with_borrow_mut(|idle| {
         let mut peers = idle.iter().enumerate();
-        let first = peers.position(|(_, one)| one.place() == connection.place());
+        let first = peers.position(|(_, one)| one.peer() == connection.peer());
         let count = 1 + peers
-            .filter(|(_, one)| one.place() == connection.place())
+            .filter(|(_, one)| one.peer() == connection.peer())
             .count();
         let surplus = match first {
-            Some(first) if count >= CONNECTIONS_PER_PLACE_MAX => Some(idle.remove(first)),
+            Some(first) if count >= CONNECTIONS_PER_PEER_MAX => Some(idle.remove(first)),
             _ if idle.len() >= CONNECTIONS_MAX => Some(idle.remove(0)),
             _ => None,
         };

@@ -6,7 +6,7 @@ use url::Url;
 
 use super::Upstream;
 use super::error::{Error, Phase};
-use super::place::{authority, is_same_origin};
+use super::peer::{authority, is_same_origin};
 use super::request::Request;
 use super::trail::Trail;
 use crate::limits::KEY_SET_BYTES_MAX;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::board::Board;
 use super::budget::Permit;
 use super::error::Error;
+use super::request::Urgency;
 
 /// Kept until the body has ended. Dropped before, it says nothing: whoever read has gone.
 #[derive(Debug)]
@@ -22,6 +23,16 @@ impl Lease {
             permit,
             is_own,
         }
+    }
+
+    /// Says who waits for the body from now on.
+    pub(super) fn set_urgency(&self, urgency: Urgency) {
+        self.permit.set_urgency(urgency);
+    }
+
+    /// Says whether the body is in the way of a client.
+    pub(super) fn should_give_way(&self) -> bool {
+        self.permit.should_give_way()
     }
 
     /// Counts bytes of the body.

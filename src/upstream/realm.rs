@@ -5,7 +5,7 @@
 
 use url::Url;
 
-use super::place::is_web;
+use super::peer::is_web;
 
 /// Next hops whose realm is known to be on another host.
 const KNOWN_REALMS: [(&str, &str); 1] = [("registry-1.docker.io", "auth.docker.io")];

@@ -2,7 +2,7 @@
 
 use url::Url;
 
-use super::place::{is_same_origin, is_web};
+use super::peer::{is_same_origin, is_web};
 
 /// Says whether `status` sends the asker elsewhere with the same request (RFC 9110 §15.4).
 pub(super) const fn is_redirect(status: u16) -> bool {

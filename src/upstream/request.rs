@@ -8,7 +8,7 @@ use url::{Position, Url};
 use super::authority::Authority;
 use super::authorization::Authorization;
 use super::error::Error;
-use super::place::authority;
+use super::peer::authority;
 use super::trail::Trail;
 use crate::digest::Digest;
 use crate::http::grammar::{is_target, is_value};

@@ -17,7 +17,7 @@ use super::head::{Framing, Head};
 use super::idle;
 use super::lease::Lease;
 use super::passed;
-use super::request::Validator;
+use super::request::{Urgency, Validator};
 use crate::http::range::{self, ContentRange};
 use crate::http::{Chunked, Piece, Side};
 
@@ -108,6 +108,22 @@ impl Response {
         if !matches!(self.body, Body::Ended) {
             self.lease = Some(lease);
         }
+    }
+
+    /// Says who waits for the body from now on, of which what it takes at the hop depends. Cheap where that
+    /// has not changed.
+    pub fn set_urgency(&self, urgency: Urgency) {
+        if let Some(lease) = &self.lease {
+            lease.set_urgency(urgency);
+        }
+    }
+
+    /// Says whether nobody waits for the body and a client has no room at the hop for it: it is to be dropped,
+    /// and the rest asked for later. Cheap. Of several, as many are told as clients wait; who was told is
+    /// counted on until it is dropped or somebody waits for it.
+    #[must_use]
+    pub fn should_give_way(&self) -> bool {
+        self.lease.as_ref().is_some_and(Lease::should_give_way)
     }
 
     /// Says whether the hop itself answered, and not whoever it redirects to.
@@ -238,13 +254,13 @@ impl Response {
     ///
     /// # Errors
     /// `TooLarge` above `max_bytes`, else as [`Response::read`].
-    pub async fn bytes(self, max_bytes: usize) -> Result<Vec<u8>, Error> {
+    pub async fn bytes(mut self, max_bytes: usize) -> Result<Vec<u8>, Error> {
         self.collect(max_bytes, None).await
     }
 
     /// As [`Response::bytes`], all of it in at most `within`.
     pub(super) async fn bytes_within(
-        self,
+        mut self,
         max_bytes: usize,
         within: Duration,
     ) -> Result<Vec<u8>, Error> {
@@ -254,22 +270,38 @@ impl Response {
 
     /// Receives the body and throws it away if that is cheap, so that the connection is kept.
     pub(super) async fn discard(self) {
+        drop(self.without_body().await);
+    }
+
+    /// As [`Self::discard`]; returns what the head says, holding nothing of the hop any more.
+    pub(super) async fn without_body(mut self) -> Self {
         let is_short = self.length.is_some_and(|l| l <= DISCARD_BYTES_MAX as u64);
         if is_short && self.is_persistent && self.connection.is_some() {
             // Failing costs a connection, no more.
-            drop(self.bytes_within(DISCARD_BYTES_MAX, DISCARD_TIME).await);
+            let deadline = Instant::now().checked_add(DISCARD_TIME);
+            drop(self.collect(DISCARD_BYTES_MAX, deadline).await);
         }
+        if !matches!(self.body, Body::Ended) {
+            self.body = Body::Broken;
+            self.taken = self.pending.len();
+        }
+        self.connection = None;
+        self.lease = None;
+        self
     }
 
     async fn collect(
-        mut self,
+        &mut self,
         max_bytes: usize,
         deadline: Option<Instant>,
     ) -> Result<Vec<u8>, Error> {
-        let too_large = |host| Error::TooLarge { host, max_bytes };
+        let too_large = |host: &str| Error::TooLarge {
+            host: host.to_owned(),
+            max_bytes,
+        };
         let has_body = !matches!(self.body, Body::Ended);
         if has_body && self.length.is_some_and(|length| length > max_bytes as u64) {
-            return Err(too_large(self.host));
+            return Err(too_large(&self.host));
         }
         let mut body = Vec::new();
         loop {
@@ -286,7 +318,7 @@ impl Response {
                 return Ok(body);
             }
             if body.len() > max_bytes {
-                return Err(too_large(self.host));
+                return Err(too_large(&self.host));
             }
         }
     }

@@ -7,32 +7,18 @@ use url::Url;
 
 use super::authorization::Authorization;
 use super::board::{self, Ticket};
-use super::budget::{NoTurn, Permit};
+use super::budget::{Kind, NoTurn, Permit, Reason};
 use super::error::{Error, Phase};
 use super::lease::Lease;
-use super::place::{authority, shown};
-use super::throttle::{self, Backoff};
+use super::peer::{authority, shown};
+use super::round::Round;
+use super::throttle;
 use super::token::Purpose;
 use super::verdict::{Scope, Slow, settle, slow};
 use super::{Authority, Method, Request, Response, Upstream, redirect};
 use crate::limits::REDIRECTS_MAX;
 use crate::metrics::HopOutcome;
 use crate::rt;
-
-/// One request on its way: whom it may still ask, and what it has heard.
-struct Round<'r> {
-    request: &'r Request,
-    /// When the client, or whoever else waits, gives up.
-    end: Instant,
-    /// Hops that have not failed it, in the order of the policy.
-    left: Vec<usize>,
-    /// Hops that are to be left alone by this request, and until when.
-    rests: Vec<(usize, Instant)>,
-    backoff: Backoff,
-    /// What the hop said that failed last.
-    last: Option<Result<Response, Error>>,
-    has_waited: bool,
-}
 
 /// What came of asking one hop.
 enum Heard {
@@ -42,7 +28,7 @@ enum Heard {
     Failed(Result<Response, Error>),
     /// It, or what it leads to, asks to be left alone by this request.
     Later(Option<Duration>),
-    /// The hop asks to be left alone by all.
+    /// The hop asks to be left alone by all of that kind.
     Throttled,
 }
 
@@ -52,27 +38,23 @@ impl Upstream {
     /// A hop that cannot be reached, breaks the protocol or says 5xx is passed over while there is
     /// another; any other status is an answer. Those that are down come last, and only if asking them
     /// costs nothing. A hop that asks to slow down (429, or 503 with `Retry-After`) is asked again when its
-    /// time is over, if the request's patience lasts so long; its word is never returned. Runs on a core.
+    /// time is over, if the request's patience lasts so long; its word is never returned. The response to a 5xx
+    /// is its head alone. Runs on a core.
     ///
     /// # Errors
     /// The last hop's; `Away` at once where all are down and asking costs a timeout; `Throttled` as soon as
-    /// it is known that nobody may be asked in time; `Request` where the request itself is at fault.
+    /// it is known that nobody may be asked in time; `Full` once no room was found in all that time; `Request` where the request itself is at fault.
     pub async fn send(&self, request: &Request) -> Result<Response, Error> {
         // Redirects and tokens have deadlines of their own; all of them together, and all hops, have this
         // one, so that a client hears 504 before it gives up itself (containerd: 30 s).
         let patience = request.patience.unwrap_or(self.answer_timeout);
         let now = Instant::now();
-        let mut round = Round {
-            request,
-            end: now
-                .checked_add(patience)
-                .unwrap_or(now + self.answer_timeout),
-            left: self.board.order(request.digest.as_ref()),
-            rests: Vec::new(),
-            backoff: Backoff::new(),
-            last: None,
-            has_waited: false,
-        };
+        let end = now.checked_add(patience);
+        let order = self.board.order(request.digest.as_ref());
+        let avoid = request.avoid.as_deref();
+        let is_avoided = |hop: usize| Some(authority(&self.hops[hop].url)) == avoid;
+        let end = end.unwrap_or(now + self.answer_timeout);
+        let mut round = Round::new(request, end, order, is_avoided);
         let first = round.left[0];
         loop {
             let able = self.able(&mut round);
@@ -101,12 +83,22 @@ impl Upstream {
     async fn wait(&self, round: &mut Round<'_>, first: usize) -> Option<Result<Response, Error>> {
         let soonest = round.rests.iter().min_by_key(|(_, until)| *until);
         if let Some(&(hop, until)) = soonest {
-            let now = Instant::now();
-            let retry_after = until.saturating_duration_since(now);
-            if until > round.end {
-                return Some(Err(self.board.no_turn(NoTurn { hop, retry_after })));
+            let retry_after = until.saturating_duration_since(Instant::now());
+            if until <= round.by() {
+                rt::sleep(retry_after).await;
+                return None;
             }
-            rt::sleep(retry_after).await;
+            if round.turn() {
+                return None;
+            }
+            let reason = Reason::Throttled;
+            return Some(Err(self.board.no_turn(NoTurn {
+                hop,
+                retry_after,
+                reason,
+            })));
+        }
+        if round.turn() {
             return None;
         }
         if let Some(last) = round.last.take() {
@@ -129,47 +121,48 @@ impl Upstream {
         able: &[usize],
     ) -> Option<Result<Response, Error>> {
         let left = |end: Instant| end.saturating_duration_since(Instant::now());
-        if left(round.end).is_zero()
-            && let Some(last) = round.last.take()
-        {
-            return Some(last);
+        if left(round.by()).is_zero() {
+            if round.turn() {
+                return None;
+            }
+            let last = round.last.take();
+            return Some(last.unwrap_or_else(|| Err(self.late(able[0]))));
         }
         // A hop that only this request leaves alone may be the first that can be asked.
         let by = round.rests.iter().map(|(_, until)| *until).min();
-        let by = by.map_or(round.end, |by| by.min(round.end));
-        let mut permit = match self.board.enter(able, round.request.urgency, by).await {
+        let by = by.map_or(round.by(), |by| by.min(round.by()));
+        let kind = Kind {
+            urgency: round.request.urgency,
+            quota: round.request.authority.quota(),
+        };
+        let mut permit = match self.board.enter(able, kind, by).await {
             Ok(permit) => permit,
-            Err(_) if by < round.end => {
+            Err(_) if by < round.by() => {
                 rt::sleep(left(by)).await;
                 return None;
             }
+            Err(_) if round.turn() => return None,
             Err(no_turn) => return Some(Err(self.board.no_turn(no_turn))),
         };
         let hop = permit.hop();
         let ticket = self.board.admit(hop)?;
         let mut others = round.left.iter().filter(|&&other| other != hop);
-        let is_last = !others.any(|&other| self.board.may_be_asked(other));
-        // The first one nearly always answers; whoever comes after it must still get a chance.
-        let share = if is_last {
-            left(round.end)
-        } else {
-            left(round.end) / 2
-        };
+        let is_last = !round.has_avoided() && !others.any(|&other| self.board.may_be_asked(other));
+        let share = round.share(is_last);
         let share = share.min(self.answer_timeout);
         let asked = rt::timeout(share, self.ask(hop, round.request, &ticket)).await;
-        let outcome = asked.unwrap_or_else(|_| {
-            let host = authority(&self.hops[hop].url).to_owned();
-            let phase = Phase::Head;
-            Err(Error::TimedOut { host, phase })
-        });
+        let outcome = asked.unwrap_or_else(|_| Err(self.late(hop)));
         match self.hear(round.request, ticket, &mut permit, outcome).await {
             Heard::Answer(outcome) => {
                 return Some(outcome.map(|response| self.leased(response, permit)));
             }
             Heard::Failed(outcome) => {
                 round.left.retain(|&other| other != hop);
-                let leased = outcome.map(|response| self.leased(response, permit));
-                round.last = Some(leased);
+                // Whoever waits for room while it holds some would wait for others who do the same.
+                round.last = Some(match outcome {
+                    Ok(response) => Ok(response.without_body().await),
+                    Err(error) => Err(error),
+                });
             }
             Heard::Later(asked) => {
                 let now = Instant::now();
@@ -180,6 +173,13 @@ impl Upstream {
             Heard::Throttled => {}
         }
         None
+    }
+
+    fn late(&self, hop: usize) -> Error {
+        Error::TimedOut {
+            host: authority(&self.hops[hop].url).to_owned(),
+            phase: Phase::Head,
+        }
     }
 
     fn leased(&self, mut response: Response, permit: Permit) -> Response {
@@ -217,7 +217,7 @@ impl Upstream {
         };
         ticket.answered(HopOutcome::Answered);
         match slow.scope {
-            Scope::Everybody => self.board.throttled(permit, slow.asked),
+            Scope::Quota => self.board.throttled(permit, slow.asked),
             Scope::Behind => self.board.not_throttled(permit),
             // Were it the probe, the next one is.
             Scope::Login => {}
@@ -226,7 +226,7 @@ impl Upstream {
             response.discard().await;
         }
         match slow.scope {
-            Scope::Everybody => Heard::Throttled,
+            Scope::Quota => Heard::Throttled,
             Scope::Login | Scope::Behind => Heard::Later(slow.asked),
         }
     }

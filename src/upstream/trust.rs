@@ -16,7 +16,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use url::Url;
 
 use super::options::{ClientCertificate, Options};
-use super::place::Place;
+use super::peer::Peer;
 
 /// Why the client cannot be set up. The operator's fault.
 #[derive(Debug)]
@@ -112,23 +112,23 @@ impl Trust {
         })
     }
 
-    /// Returns what a session with `place` is made from.
-    pub(super) fn toward(&self, place: &Place) -> Arc<ClientConfig> {
+    /// Returns what a session with `peer` is made from.
+    pub(super) fn toward(&self, peer: &Peer) -> Arc<ClientConfig> {
         match &self.known {
-            Some(known) if known.includes(place) => Arc::clone(&known.config),
+            Some(known) if known.includes(peer) => Arc::clone(&known.config),
             _ => Arc::clone(&self.plain),
         }
     }
 }
 
 impl Known {
-    fn includes(&self, place: &Place) -> bool {
+    fn includes(&self, peer: &Peer) -> bool {
         let is_hop = |hop: &Url| {
-            hop.host_str() == Some(&place.host) && hop.port_or_known_default() == Some(place.port)
+            hop.host_str() == Some(&peer.host) && hop.port_or_known_default() == Some(peer.port)
         };
         let is_realm = |realm: &String| {
-            realm.eq_ignore_ascii_case(&place.host)
-                || realm.eq_ignore_ascii_case(&format!("{}:{}", place.host, place.port))
+            realm.eq_ignore_ascii_case(&peer.host)
+                || realm.eq_ignore_ascii_case(&format!("{}:{}", peer.host, peer.port))
         };
         self.hops.iter().any(is_hop) || self.realms.iter().any(is_realm)
     }

@@ -2,11 +2,12 @@
 
 use std::time::{Duration, SystemTime};
 
+use super::authority::Quota;
 use super::board::{self, Ticket};
 use super::error::Error;
 use super::health::Failing;
 use super::throttle;
-use super::{Authority, Request, Response};
+use super::{Request, Response};
 use crate::metrics::HopOutcome;
 
 /// Says whether a response asks to slow down: 429, or 503 with `Retry-After`.
@@ -21,10 +22,10 @@ pub(super) fn is_slow(response: &Response) -> bool {
 /// Who is meant by a wish to be left alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scope {
-    /// Everybody: it is the hop's own.
-    Everybody,
-    /// This request: it is a client's own login that has had enough, which has a quota of its own. What
-    /// the hop would say to others is not known from that.
+    /// All who draw on the same quota: it is the hop's own word to them.
+    Quota,
+    /// This request: it was made with a client's own login, which has a quota of its own. What the hop would
+    /// say to others is not known from that, and who they are cannot be remembered for each.
     Login,
     /// This request: it is the word of whoever the hop redirects to or has its tokens from, or that of a
     /// cache about what is behind it.
@@ -45,13 +46,12 @@ pub(super) fn slow(response: &Response, request: &Request) -> Option<Slow> {
     }
     let field = response.field("retry-after");
     let asked = field.and_then(|value| throttle::retry_after(value, SystemTime::now()));
-    let is_clients = matches!(request.authority, Authority::Client(_));
     let scope = if !response.is_own() || response.field("cache-status").is_some() {
         Scope::Behind
-    } else if is_clients && response.status() == 429 {
+    } else if request.authority.quota() == Quota::Client {
         Scope::Login
     } else {
-        Scope::Everybody
+        Scope::Quota
     };
     Some(Slow { scope, asked })
 }

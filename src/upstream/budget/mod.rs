@@ -13,6 +13,7 @@ mod rate;
 mod seat;
 mod share;
 
-pub(super) use gate::{Gate, NoTurn, Permit};
+pub(super) use gate::{Gate, NoTurn, Permit, Reason};
+pub(super) use line::Kind;
 pub(super) use share::Bandwidth;
 pub use share::Share;

@@ -2,14 +2,16 @@
 
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use super::script::{Answer, Server, blob, fetch, hop, ok, on_core, options};
 use crate::limits::HOP_FAILURES_MAX;
 use crate::rt::{Notify, spawn};
-use crate::upstream::{Error, Hop, Method, Options, Policy, Request, Upstream, Urgency};
+use crate::upstream::authority::Quota;
+use crate::upstream::budget::{Gate, Kind};
+use crate::upstream::{Error, Hop, Method, Options, Policy, Request, Response, Upstream, Urgency};
 
 fn plain(server: &Server) -> Hop {
     hop(server.url("http", "127.0.0.1"))
@@ -45,7 +47,11 @@ fn a_request_has_its_room_until_its_body_has_ended_or_is_dropped() {
         let second = upstream.send(&blob()).await.unwrap();
         assert!(!upstream.has_spare());
         let full = upstream.send(&hurried()).await;
-        assert!(matches!(full, Err(Error::Throttled { .. })), "{full:?}");
+        // The registry has asked for nothing, and is not to be blamed.
+        let full = full.unwrap_err();
+        assert!(matches!(full, Error::Full { .. }), "{full:?}");
+        let full = full.to_string();
+        assert!(full.contains("connections_max"), "{full}");
         drop(first);
         let third = upstream.send(&blob()).await.unwrap();
         assert_eq!(third.bytes(10).await.unwrap(), b"blob");
@@ -107,6 +113,156 @@ fn clients_go_first_where_there_is_no_room_and_all_get_their_turn() {
 }
 
 type AtomicCount = Mutex<usize>;
+
+/// Requests that go on to another hop would each wait for the room that the other one holds.
+#[test]
+fn who_goes_on_to_another_hop_has_given_back_its_room() {
+    let asked = Arc::new((Mutex::new(0), Condvar::new()));
+    let servers = [(); 2].map(|()| {
+        let asked = Arc::clone(&asked);
+        Server::start(move |_| {
+            // Both are asked before either answers.
+            let mut count = asked.0.lock();
+            *count += 1;
+            asked.1.notify_all();
+            asked
+                .1
+                .wait_while_for(&mut count, |count| *count < 2, Duration::from_secs(10));
+            let text = "HTTP/1.1 500 Ill\r\nContent-Length: 5\r\nX-Why: ill\r\n\r\nsorry";
+            Answer::Keep(text.to_owned())
+        })
+    });
+    let options = bounded(servers.iter().map(plain).collect(), 1);
+    on_core(move || async move {
+        let upstream = Arc::new(Upstream::new(options).unwrap());
+        let done = Arc::new((Mutex::new(Vec::new()), Notify::default()));
+        for _ in 0..2 {
+            let (upstream, done) = (Arc::clone(&upstream), Arc::clone(&done));
+            spawn(async move {
+                let request = Request {
+                    patience: Some(Duration::from_secs(4)),
+                    ..blob()
+                };
+                let outcome = upstream.send(&request).await;
+                let outcome = outcome.map(|last| (last.status(), last.field("x-why").is_some()));
+                done.0
+                    .lock()
+                    .push(outcome.map_err(|error| error.to_string()));
+                done.1.wake_all();
+            });
+        }
+        let all = || Some(done.0.lock().clone()).filter(|done| done.len() == 2);
+        let outcomes = done.1.wait(all).await;
+        assert_eq!(outcomes, [Ok((500, true)), Ok((500, true))]);
+        assert!(upstream.has_spare());
+    });
+    assert_eq!(servers.map(|server| connections(&server)), [1, 1]);
+}
+
+fn connections(server: &Server) -> usize {
+    let seen = server.seen();
+    let last = seen.iter().map(|one| one.connection).max();
+    last.map_or(0, |last| last + 1)
+}
+
+/// A client would wait until blobs of gigabytes have come that nobody wants any more.
+#[test]
+fn what_is_abandoned_gives_way_to_a_client_that_has_no_room() {
+    let server =
+        Server::start(|_| Answer::Hang("HTTP/1.1 200 X\r\nContent-Length: 9\r\n\r\n".to_owned()));
+    let options = bounded(vec![plain(&server)], 4);
+    on_core(move || async move {
+        let upstream = Arc::new(Upstream::new(options).unwrap());
+        let mut running = Vec::new();
+        for _ in 0..4 {
+            running.push(upstream.send(&blob()).await.unwrap());
+        }
+        let giving = |running: &[Response]| {
+            let all = running.iter().map(Response::should_give_way);
+            all.filter(|gives| *gives).count()
+        };
+        for response in &running[..3] {
+            response.set_urgency(Urgency::Background);
+        }
+        assert_eq!(giving(&running), 0, "nobody waits");
+        let done = Arc::new((Mutex::new(0), Notify::default()));
+        for _ in 0..2 {
+            let (upstream, done) = (Arc::clone(&upstream), Arc::clone(&done));
+            spawn(async move {
+                let response = upstream.send(&blob()).await;
+                *done.0.lock() += 1;
+                done.1.wake_all();
+                // Holds its room until the test is over.
+                crate::rt::sleep(Duration::from_secs(60)).await;
+                drop(response);
+            });
+        }
+        while giving(&running) == 0 {
+            crate::rt::sleep(Duration::from_millis(10)).await;
+        }
+        // As many as wait, and the same ones each time.
+        while giving(&running) < 2 {
+            crate::rt::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(giving(&running), 2);
+        assert!(!running[3].should_give_way(), "a client's own");
+        // Somebody waits for one of them again: another gives way in its stead.
+        let wanted = running.iter().position(Response::should_give_way).unwrap();
+        running[wanted].set_urgency(Urgency::Client);
+        assert_eq!(giving(&running), 2);
+        assert!(!running[wanted].should_give_way());
+        running.retain(|response| !response.should_give_way());
+        assert_eq!(running.len(), 2);
+        done.1.wait(|| (*done.0.lock() == 2).then_some(())).await;
+        running[0].set_urgency(Urgency::Background);
+        assert_eq!(giving(&running), 0);
+    });
+}
+
+/// A hop would count as silent that was given no time to answer.
+#[test]
+fn a_hop_is_not_asked_for_what_cannot_come_in_time() {
+    let server = Server::start(|_| Answer::Keep(ok("blob")));
+    let options = bounded(vec![plain(&server)], 1);
+    on_core(move || async move {
+        let upstream = Arc::new(Upstream::new(options).unwrap());
+        let room = upstream.send(&blob()).await.unwrap();
+        spawn(async move {
+            crate::rt::sleep(Duration::from_millis(1950)).await;
+            drop(room);
+        });
+        let request = Request {
+            patience: Some(Duration::from_secs(2)),
+            ..blob()
+        };
+        assert!(upstream.send(&request).await.is_err());
+    });
+    assert_eq!(server.seen().len(), 1);
+}
+
+/// A registry whose pause is over would stand idle until somebody else is done.
+#[test]
+fn a_hop_whose_time_is_over_is_asked_though_another_is_full() {
+    on_core(move || async move {
+        let end = || Instant::now() + Duration::from_secs(60);
+        let gate = Arc::new(Gate::new(2, 1, false));
+        let kind = Kind {
+            urgency: Urgency::Client,
+            quota: Quota::Cache,
+        };
+        let mut first = gate.enter(&[0], kind, end()).await.unwrap();
+        let _full = gate.enter(&[1], kind, end()).await.unwrap();
+        first.heard(|load, asked, now| {
+            let wait = Some(Duration::from_secs(1));
+            load.throttle(Quota::Cache)
+                .refused(wait, asked.began, now, 0.0);
+        });
+        drop(first);
+        let entered = gate.enter(&[0, 1], kind, end());
+        let entered = crate::rt::timeout(Duration::from_secs(10), entered).await;
+        assert_eq!(entered.unwrap().unwrap().hop(), 0);
+    });
+}
 
 /// A site that lists a near upstream before a far one would flood the far one.
 #[test]

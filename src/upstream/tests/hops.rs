@@ -254,3 +254,47 @@ fn every_request_says_where_it_has_been() {
     assert!(via[0].starts_with("1.1 transship-"), "{via:?}");
     assert_eq!(via[1], format!("1.0 fred, 1.1 nginx, {}", via[0]));
 }
+
+/// A fill that one upstream refuses in the middle would ask that one again and again, and its neighbour never.
+#[test]
+fn a_hop_that_is_avoided_is_asked_only_if_no_other_one_answers() {
+    let refuses = Server::start(|_| Answer::Keep(ok("avoided")));
+    let other = Server::start(|seen| {
+        let head = match seen.target() {
+            "/ill" => "HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n",
+            "/busy" => "HTTP/1.1 429 X\r\nRetry-After: 200\r\nContent-Length: 0\r\n\r\n",
+            _ => return Answer::Keep(ok("other")),
+        };
+        Answer::Keep(head.to_owned())
+    });
+    let [first, second] = [&refuses, &other].map(|one| hop(one.url("http", "127.0.0.1")));
+    let avoid = Some(refuses.address.to_string());
+    on_core(move || async move {
+        for policy in [Policy::Failover, Policy::RoundRobin] {
+            let upstream = Upstream::new(Options {
+                policy,
+                ..options(vec![first.clone(), second.clone()])
+            });
+            let upstream = upstream.unwrap();
+            let cases = [
+                ("/blob", "other"),
+                ("/blob", "other"),
+                ("/ill", "avoided"),
+                ("/busy", "avoided"),
+                // It is left alone by everybody now.
+                ("/blob", "avoided"),
+            ];
+            for (path, expected) in cases {
+                let request = Request {
+                    avoid: avoid.clone(),
+                    ..Request::get(path.to_owned())
+                };
+                let whole = fetch(&upstream, &request).await.unwrap();
+                assert_eq!(whole.body, expected, "{path} {policy:?}");
+            }
+        }
+        let alone = Upstream::new(options(vec![first])).unwrap();
+        let request = Request { avoid, ..blob() };
+        assert_eq!(fetch(&alone, &request).await.unwrap().body, "avoided");
+    });
+}

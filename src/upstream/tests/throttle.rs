@@ -164,6 +164,76 @@ fn one_of_those_who_waited_asks_before_all_others() {
     assert_eq!(server.seen().len(), 1 + HERD);
 }
 
+/// One blob that only a throttled upstream has would keep everybody else from the idle one.
+#[test]
+fn who_waits_for_one_hop_keeps_nobody_from_another() {
+    let busy = Server::start(|_| slow(429, "Retry-After: 30\r\n"));
+    let idle = Server::start(|seen| match seen.target() {
+        "/ill" => slow(500, ""),
+        _ => Answer::Keep(ok("blob")),
+    });
+    let options = options(vec![plain(&busy), plain(&idle)]);
+    on_core(move || async move {
+        let upstream = Arc::new(Upstream::new(options).unwrap());
+        let waiting = Arc::clone(&upstream);
+        spawn(async move {
+            let patient = Request {
+                patience: Some(Duration::from_secs(60)),
+                ..Request::get("/ill".to_owned())
+            };
+            drop(waiting.send(&patient).await);
+        });
+        // It is in line for the first.
+        while upstream.has_spare() {
+            crate::rt::sleep(Duration::from_millis(10)).await;
+        }
+        for _ in 0..3 {
+            let request = blob();
+            let fetched = fetch(&upstream, &request);
+            let whole = crate::rt::timeout(Duration::from_secs(5), fetched).await;
+            assert_eq!(whole.unwrap().unwrap().body, "blob");
+        }
+    });
+    assert_eq!(busy.seen().len(), 1);
+}
+
+/// A registry that counts anonymous pulls by address would be closed for all who log in, by somebody who
+/// does not.
+#[test]
+fn who_has_no_login_closes_the_hop_only_for_those_without() {
+    let server = Server::start(|seen| match seen.target() {
+        "/used-up" => slow(429, "Retry-After: 200\r\n"),
+        "/ill" => slow(503, "Retry-After: 200\r\n"),
+        _ => Answer::Keep(ok("blob")),
+    });
+    let options = options(vec![plain(&server)]);
+    let login = |user: &str| Authority::Client(Secret::new(user));
+    let get = |path: &str, authority| Request {
+        authority,
+        ..Request::get(path.to_owned())
+    };
+    on_core(move || async move {
+        for path in ["/used-up", "/ill"] {
+            let upstream = Upstream::new(options.clone()).unwrap();
+            let well = async |authority| {
+                let whole = fetch(&upstream, &get("/blob", authority)).await;
+                whole.is_ok_and(|whole| whole.body == "blob")
+            };
+            let asks = async |authority| fetch(&upstream, &get(path, authority)).await;
+            assert!(is_throttled(asks(login("Basic dTpw")).await).is_some());
+            assert!(well(login("Basic dTpw")).await, "that request alone");
+            assert!(is_throttled(asks(Authority::Nobody).await).is_some());
+            assert!(!well(Authority::Nobody).await);
+            assert!(well(login("Basic dTpw")).await && well(Authority::Cache).await);
+            assert!(is_throttled(asks(Authority::Cache).await).is_some());
+            assert!(!well(Authority::Cache).await);
+            assert!(!well(Authority::Signed(Secret::new("t"))).await);
+            assert!(well(login("Basic dTpw")).await);
+        }
+    });
+    assert_eq!(server.seen().len(), 14);
+}
+
 /// A fill in mid-body has time, and must not lose what it has.
 #[test]
 fn a_patient_request_waits_through_several_pauses() {

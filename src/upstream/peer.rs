@@ -6,7 +6,7 @@ use url::{Position, Url};
 ///
 /// Clients differ in whom they trust, so connections are not shared between them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Peer {
     /// The number of the client.
     pub(super) client: u64,
     pub(super) is_https: bool,
@@ -15,7 +15,7 @@ pub(super) struct Place {
     pub(super) port: u16,
 }
 
-impl Place {
+impl Peer {
     /// Returns where `url` leads; `None` where it is not a web address.
     pub(super) fn of(client: u64, url: &Url) -> Option<Self> {
         if !is_web(url) {
