@@ -57,6 +57,11 @@ impl Fill {
         drop(gone);
     }
 
+    /// Says whether there is room for more after `taken` bytes.
+    pub(super) fn has_room(&self, taken: u64) -> bool {
+        self.held.lock().room(taken) == Room::Ample
+    }
+
     /// Waits until there is room for more after `taken` bytes: always, unless the fill spills.
     pub(super) async fn room(&self, taken: u64) {
         self.passed

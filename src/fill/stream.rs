@@ -104,7 +104,11 @@ impl Schedule<'_> {
                 return Ok(());
             }
             let mut buffer = self.sink.buffer().await.map_err(Fault::Ours)?;
-            self.fill.room(rest.start).await;
+            if !self.fill.has_room(rest.start) {
+                // What is on its way may be what a follower waits for: nobody waits for itself before it is there.
+                self.sink.drain().await;
+                self.fill.room(rest.start).await;
+            }
             let received = receive(&mut response, buffer.take(), &self.sink, self.counters).await;
             let (mut bytes, end) = received;
             // What came before a failure counts. Others may have been given the end of the claim meanwhile.
