@@ -1,6 +1,6 @@
 //! What an operator is shown of the store, and takes out of it by name.
 //!
-//! Nothing here is on the way of a client: a page of a million entries costs some 50 ms of a helper thread,
+//! Nothing here is on the way of a client: a page of a million entries costs time of a helper thread,
 //! which holds the lock of one part of the index at a time, and counts as no use of anything.
 
 use std::collections::BinaryHeap;
