@@ -506,6 +506,10 @@ impl Sink {
     }
 
     fn commit(&self, work: &mut Work) -> Result<Done, Failure> {
+        // There is nothing to prove of it, and nothing wrong with it.
+        if self.fill.is_part() {
+            return Err(Failure::Unwanted);
+        }
         let size_bytes = work.written;
         if self.size_bytes.is_some_and(|size| size != size_bytes) {
             return Err(Failure::Corrupt("another length than announced"));

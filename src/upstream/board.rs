@@ -180,7 +180,7 @@ impl Board {
         let (quota, change) = permit.heard(|load, request, now| {
             let quota = request.grant.kind.quota;
             let throttle = load.throttle(quota);
-            let change = throttle.refused(asked, request.began, now, spread());
+            let change = throttle.refused(asked, request.began, now, rt::spread());
             // Under the lock, so that the last word is the last one here too.
             numbers.set_throttled(load.is_throttled());
             (quota, change)
@@ -234,7 +234,7 @@ impl Board {
             return;
         }
         let mut state = hop.state.lock();
-        let change = state.health.broke(Instant::now(), spread());
+        let change = state.health.broke(Instant::now(), rt::spread());
         if change.is_some() {
             state.why = why.into();
             state.is_late = false;
@@ -315,7 +315,7 @@ impl Ticket<'_> {
         state.why = why.into();
         state.is_late = outcome == HopOutcome::TimedOut;
         let now = Instant::now();
-        let spread = spread();
+        let spread = rt::spread();
         let (began, is_probe) = (self.began, self.is_probe);
         let change = state.health.failed(failing, began, now, is_probe, spread);
         drop(state);
@@ -371,13 +371,6 @@ pub(super) fn sort(error: &Error) -> Option<(Failing, HopOutcome)> {
         Error::Protocol { .. } => (Failing::Ill, HopOutcome::Protocol),
         _ => return None,
     })
-}
-
-/// Returns a number from 0 to 1. It need not be hard to guess: the clock will do.
-pub(super) fn spread() -> f64 {
-    let now = std::time::SystemTime::now();
-    let since = now.duration_since(std::time::UNIX_EPOCH);
-    f64::from(since.map_or(0, |since| since.subsec_micros()) % 1000) / 1000.0
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use url::Url;
 
 use super::authorization::Authorization;
-use super::board::{self, Ticket};
+use super::board::Ticket;
 use super::budget::{Kind, NoTurn, Permit, Reason};
 use super::error::{Error, Phase};
 use super::lease::Lease;
@@ -167,7 +167,7 @@ impl Upstream {
             Heard::Later(asked) => {
                 let now = Instant::now();
                 let wait = asked.map_or_else(|| round.backoff.next(now), throttle::bound);
-                let until = now + throttle::spread_out(wait, board::spread());
+                let until = now + throttle::spread_out(wait, rt::spread());
                 round.rests.push((hop, until));
             }
             Heard::Throttled => {}

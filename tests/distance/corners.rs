@@ -144,9 +144,12 @@ fn a_part_of_what_the_store_has_no_room_for_costs_that_part() {
         let sent = rig.origin.sent(&blob.path()) - before;
         assert!(sent <= 3 * MIB as u64, "{from}: {sent} bytes");
     }
+    let corrupt = [("outcome", "corrupt")];
+    let metrics = rig.transship.metrics();
+    assert_eq!(metrics.sum("transship_fills_total", &corrupt), 0);
     rig.expect_blob(&blob);
     until("no fill runs", || {
-        rig.transship.metrics().sum("transship_fills", &[]) == 0
+        rig.transship.metrics().sum("transship_fills_running", &[]) == 0
     });
 }
 
