@@ -13,6 +13,7 @@
 mod args;
 mod ask;
 mod check;
+mod helm;
 mod housekeeping;
 mod import;
 mod levels;
@@ -21,6 +22,7 @@ mod pin;
 mod progress;
 mod remote;
 mod serve;
+mod sockets;
 mod table;
 mod told;
 mod verify;

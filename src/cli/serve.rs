@@ -6,15 +6,16 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use rustix::process::{Resource, Signal, getrlimit, setrlimit};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
-use signal_hook::iterator::Signals;
+use rustix::process::{Resource, getrlimit, setrlimit};
+use signal_hook::consts::SIGXFSZ;
 
+use super::helm::{Helm, heed_signals};
 use super::housekeeping::Housekeeping;
+use super::sockets::bind;
 use super::watchdog::Watchdog;
 use crate::access::Access;
 use crate::access_log::AccessLog;
-use crate::admin::{self, Admin, Steering};
+use crate::admin::{self, Admin};
 use crate::config::{Effective, Settings};
 use crate::fill::Fills;
 use crate::limits::CERTIFICATES_LOOK_EVERY;
@@ -133,15 +134,6 @@ fn tell_of_old_registry(root: &Path) {
     }
 }
 
-fn bind(
-    addr: rt::ListenAddr,
-    count: usize,
-    key: &str,
-) -> io::Result<(Vec<std::net::TcpListener>, std::net::SocketAddr)> {
-    rt::bind(addr, count)
-        .map_err(|e| io::Error::new(e.kind(), format!("{key}: cannot listen on {addr}: {e}")))
-}
-
 /// Returns how many processors this process may use.
 fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
@@ -217,43 +209,6 @@ fn start_admin(
     Ok(bound)
 }
 
-/// What the admin API does to the server.
-struct Helm {
-    service: Arc<Service>,
-    store: Arc<Store>,
-}
-
-impl Steering for Helm {
-    fn reasons(&self) -> Vec<String> {
-        let draining = self.is_draining().then(|| "draining".to_owned());
-        let trouble = self.store.trouble();
-        let trouble = trouble.map(|(kind, error)| format!("storage {}: {error}", kind.label()));
-        draining.into_iter().chain(trouble).collect()
-    }
-
-    fn is_draining(&self) -> bool {
-        self.service.is_draining()
-    }
-
-    fn drain(&self) {
-        // A second signal would end it at once.
-        if !self.is_draining() {
-            raise(Signal::TERM);
-        }
-    }
-
-    fn reload(&self) {
-        raise(Signal::HUP);
-    }
-}
-
-/// Signals this process: what an operator asks for is then just what a signal does, and happens in one place.
-fn raise(signal: Signal) {
-    if let Err(error) = rustix::process::kill_process(rustix::process::getpid(), signal) {
-        tracing::warn!(%error, "this process could not signal itself");
-    }
-}
-
 fn start_cores(
     service: &Arc<Service>,
     listeners: Vec<std::net::TcpListener>,
@@ -310,37 +265,6 @@ fn start_access_log(
     let log = AccessLog::start(options, cores, prefix, metrics.log_lines_lost());
     let told = |e: io::Error| io::Error::new(e.kind(), format!("transship.access_log.output: {e}"));
     log.map(|log| Some(Arc::new(log))).map_err(told)
-}
-
-/// SIGHUP reads the certificates again, and opens the access log again. Of the others the first drains, the second ends at once.
-fn heed_signals(service: Arc<Service>, access_log: Option<Arc<AccessLog>>) -> io::Result<()> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
-    std::thread::Builder::new()
-        .name("signals".to_owned())
-        .spawn(move || {
-            for signal in signals.forever() {
-                if signal == SIGHUP {
-                    tracing::info!(
-                        "SIGHUP: reading the certificates and opening the access log again, and nothing else"
-                    );
-                    if let Some(log) = &access_log {
-                        log.reopen();
-                    }
-                    if !service.reread_certificates() {
-                        tracing::info!("there are none: clients are served without TLS");
-                    }
-                    continue;
-                }
-                if service.is_draining() {
-                    tracing::warn!("second signal: ending at once");
-                    std::process::exit(128 + signal);
-                }
-                tracing::info!(signal, "draining");
-                notify(&[sd_notify::NotifyState::Stopping]);
-                service.drain();
-            }
-        })?;
-    Ok(())
 }
 
 fn announce(
