@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use parking_lot::Mutex;
 
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::limits::PERMISSIONS_MAX;
+use crate::rt;
 
 /// Who asks, as far as the origin can tell: the cache itself, or the bearer of some credential.
 ///
@@ -32,10 +32,7 @@ impl std::fmt::Debug for Salt {
 impl Salt {
     /// Returns a salt for this process.
     pub(super) fn new() -> std::io::Result<Self> {
-        let mut salt = [0; 32];
-        let filled = SystemRandom::new().fill(&mut salt);
-        filled.map_err(|_| std::io::Error::other("the kernel gives no random bytes"))?;
-        Ok(Self(salt))
+        rt::random().map(Self)
     }
 
     /// Returns the hash of `credential`. Costs 2 to 3 µs a KiB.

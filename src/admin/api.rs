@@ -67,6 +67,13 @@ impl Api {
                 let accepted = views::Accepted { accepted: "reload" };
                 Ok(Page::json(202, &accepted))
             }
+            Call::Upgrade => {
+                self.parts.steering.upgrade();
+                let accepted = views::Accepted {
+                    accepted: "upgrade",
+                };
+                Ok(Page::json(202, &accepted))
+            }
             Call::OpenApi => {
                 let text = include_str!("../../docs/openapi.json");
                 Ok(Page::new(200, "application/json", text.to_owned()))

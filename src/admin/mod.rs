@@ -38,7 +38,8 @@ use crate::http::{Body, HeadScan, Method, Request, parse};
 use crate::limits::ADMIN_BODY_BYTES_MAX;
 use crate::metrics::Metrics;
 use crate::rt::{
-    self, Core, Cores, DeadlineKind, ListenAddr, Listener, LocalListener, LocalSocket, Socket, Tier,
+    self, Core, Cores, DeadlineKind, Flag, ListenAddr, Listener, LocalListener, LocalSocket,
+    Socket, Tier,
 };
 use crate::store::Store;
 use crate::upstream::Upstream;
@@ -75,6 +76,8 @@ pub trait Steering: Send + Sync {
     fn is_draining(&self) -> bool;
     /// Drains it, as SIGTERM does.
     fn drain(&self);
+    /// Has the program that is installed now take over, as SIGUSR2 does.
+    fn upgrade(&self);
     /// Reads what can be read again, as SIGHUP does.
     fn reload(&self);
 }
@@ -94,6 +97,8 @@ pub struct Parts {
     pub listen: String,
     /// The server as a whole.
     pub steering: Arc<dyn Steering>,
+    /// Raised when another process has taken over, along with the address.
+    pub succeeded: Arc<Flag>,
 }
 
 /// What the admin address shows.
@@ -164,14 +169,21 @@ impl Admin {
         } else {
             Door::Network
         };
+        let succeeded = Arc::clone(&self.api.parts.succeeded);
         loop {
-            match listener.accept().await {
-                Ok((socket, _)) => {
+            let until = std::pin::pin!(succeeded.wait());
+            match listener.accept_unless(until).await {
+                Some(Ok((socket, _))) => {
                     socket.set_deadline(DEADLINE, DeadlineKind::Whole);
                     let admin = Rc::clone(&self);
                     rt::spawn(async move { admin.answer(Stream::Tcp(socket), door).await });
                 }
-                Err(error) => rest_after(&error).await,
+                Some(Err(error)) => rest_after(&error).await,
+                None => {}
+            }
+            // Whoever asks from now on asks the other process: the socket is the same.
+            if succeeded.is_raised() {
+                return;
             }
         }
     }

@@ -20,6 +20,7 @@ pub(super) enum Call {
     Fills,
     Drain,
     Reload,
+    Upgrade,
     OpenApi,
 }
 
@@ -36,6 +37,7 @@ pub(super) const TABLE: &[(Method, &str, Call)] = &[
     (Method::Get, "/v1/fills", Call::Fills),
     (Method::Post, "/v1/drain", Call::Drain),
     (Method::Post, "/v1/reload", Call::Reload),
+    (Method::Post, "/v1/upgrade", Call::Upgrade),
     (Method::Get, "/v1/openapi.json", Call::OpenApi),
 ];
 

@@ -19,7 +19,7 @@ Any key of the file can be set by the environment: REGISTRY_HTTP_ADDR=:443 is ht
 Flags override the environment, the environment overrides the file.";
 
 /// First arguments that are commands.
-const WORDS: [&str; 16] = [
+const WORDS: &[&str] = &[
     "serve",
     "check",
     "status",
@@ -31,6 +31,7 @@ const WORDS: [&str; 16] = [
     "pins",
     "drain",
     "reload",
+    "upgrade",
     "verify",
     "import",
     "completions",
@@ -78,6 +79,9 @@ pub(super) enum Command {
     Purge(Purge),
     /// Have a running server take no new connections, finish what is in flight, and end.
     Drain(Remote),
+    /// Have the program that is installed now take over from a running server, its connections and all: no client
+    /// notices. What SIGUSR2 does.
+    Upgrade(Remote),
     /// Have a running server read again what SIGHUP does.
     Reload(Remote),
     /// Print completions for a shell.

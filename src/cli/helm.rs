@@ -4,9 +4,10 @@ use std::io;
 use std::sync::Arc;
 
 use rustix::process::Signal;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
 use signal_hook::iterator::Signals;
 
+use super::upgrade::Upgrade;
 use crate::access_log::AccessLog;
 use crate::admin::Steering;
 use crate::server::Service;
@@ -37,6 +38,10 @@ impl Steering for Helm {
         }
     }
 
+    fn upgrade(&self) {
+        raise(Signal::USR2);
+    }
+
     fn reload(&self) {
         raise(Signal::HUP);
     }
@@ -49,36 +54,58 @@ fn raise(signal: Signal) {
     }
 }
 
-/// SIGHUP reads the certificates again, and opens the access log again. Of the others the first drains, the second ends at once.
+/// SIGHUP reads the certificates again, and opens the access log again; SIGUSR2 has another process take over. Of the
+/// others the first drains, the second ends at once.
 pub(super) fn heed_signals(
     service: Arc<Service>,
     access_log: Option<Arc<AccessLog>>,
+    upgrade: Arc<Upgrade>,
 ) -> io::Result<()> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR2])?;
     std::thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
+            let mut is_leaving = false;
             for signal in signals.forever() {
-                if signal == SIGHUP {
-                    tracing::info!(
-                        "SIGHUP: reading the certificates and opening the access log again, and nothing else"
-                    );
-                    if let Some(log) = &access_log {
-                        log.reopen();
+                match signal {
+                    SIGHUP => reload(&service, access_log.as_deref()),
+                    SIGUSR2 => upgrade.begin(),
+                    _ if is_leaving => {
+                        tracing::warn!("second signal: ending at once");
+                        std::process::exit(128 + signal);
                     }
-                    if !service.reread_certificates() {
-                        tracing::info!("there are none: clients are served without TLS");
+                    _ => {
+                        is_leaving = true;
+                        leave(&service, &upgrade, signal);
                     }
-                    continue;
                 }
-                if service.is_draining() {
-                    tracing::warn!("second signal: ending at once");
-                    std::process::exit(128 + signal);
-                }
-                tracing::info!(signal, "draining");
-                super::serve::notify(&[sd_notify::NotifyState::Stopping]);
-                service.drain();
             }
         })?;
     Ok(())
+}
+
+fn reload(service: &Service, access_log: Option<&AccessLog>) {
+    tracing::info!(
+        "SIGHUP: reading the certificates and opening the access log again, and nothing else"
+    );
+    if let Some(log) = access_log {
+        log.reopen();
+    }
+    if !service.reread_certificates() {
+        tracing::info!("there are none: clients are served without TLS");
+    }
+}
+
+fn leave(service: &Service, upgrade: &Upgrade, signal: i32) {
+    if upgrade.leave() {
+        // A service manager that stops us all tells each of us.
+        tracing::info!(
+            signal,
+            "another process has taken over: finishing what is in flight as before"
+        );
+        return;
+    }
+    tracing::info!(signal, "draining");
+    super::serve::notify(&[sd_notify::NotifyState::Stopping]);
+    service.drain();
 }

@@ -13,6 +13,7 @@
 mod args;
 mod ask;
 mod check;
+mod handover;
 mod helm;
 mod housekeeping;
 mod import;
@@ -25,6 +26,7 @@ mod serve;
 mod sockets;
 mod table;
 mod told;
+mod upgrade;
 mod verify;
 mod watchdog;
 
@@ -111,6 +113,9 @@ fn run_command(command: Command) -> Result<ExitCode, Vec<String>> {
         })),
         Command::Drain(remote) => Ok(ask::run(&remote, |server, out| {
             ask::post(server, "drain", out)
+        })),
+        Command::Upgrade(remote) => Ok(ask::run(&remote, |server, out| {
+            ask::post(server, "upgrade", out)
         })),
         Command::Reload(remote) => Ok(ask::run(&remote, |server, out| {
             ask::post(server, "reload", out)

@@ -1,6 +1,7 @@
 //! `transship serve`: puts the parts together, runs the cores, and ends them in order.
 
 use std::io;
+use std::net::TcpListener;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::ExitCode;
@@ -9,9 +10,11 @@ use std::sync::Arc;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use signal_hook::consts::SIGXFSZ;
 
+use super::handover::Predecessor;
 use super::helm::{Helm, heed_signals};
 use super::housekeeping::Housekeeping;
-use super::sockets::bind;
+use super::sockets::{self, Sockets, Source};
+use super::upgrade::Upgrade;
 use super::watchdog::Watchdog;
 use crate::access::Access;
 use crate::access_log::AccessLog;
@@ -60,11 +63,16 @@ fn run(mut settings: Settings) -> io::Result<()> {
     bound_connections(&mut settings, open_files);
     announce_access(&settings);
     let tier = Tier::probe(std::env::var_os(FORCE_EPOLL).is_some_and(|value| value != "0"));
-    let (listeners, listen) = bind(settings.server.listen, cores, "http.addr")?;
+    let (predecessor, there, source) = match Predecessor::receive()? {
+        Some((predecessor, there)) => (Some(predecessor), there, Source::Predecessor),
+        None => (None, sockets::activated()?, Source::ServiceManager),
+    };
+    let (listen, admin) = (settings.server.listen, settings.admin.listen);
+    let sockets = Sockets::open(listen, admin, cores, there, source)?;
     let metrics = Metrics::new(cores);
     tell_of_old_registry(&settings.store.root);
     let (store, house) = Store::open(&settings.store, metrics.store())?;
-    let upstream = Arc::new(Upstream::new(settings.upstream.clone()).map_err(io::Error::other)?);
+    let upstream = open_upstream(&settings, predecessor.as_ref())?;
     let access = Arc::new(Access::new(
         settings.access.clone(),
         Arc::clone(&store),
@@ -95,22 +103,32 @@ fn run(mut settings: Settings) -> io::Result<()> {
         service: Arc::clone(&service),
         store: Arc::clone(&store),
     };
+    let succeeded = Arc::new(rt::Flag::default());
     let shown = admin::Parts {
         metrics,
         store: Arc::clone(&store),
         fills: Arc::clone(&fills),
-        upstream,
-        listen: String::new(),
+        upstream: Arc::clone(&upstream),
+        listen: sockets.listen.to_string(),
         steering: Arc::new(helm),
+        succeeded: Arc::clone(&succeeded),
     };
+    let (ours, again) = (Arc::clone(&service), sockets.again()?);
+    let before_us = asked_at(predecessor.as_ref());
+    let upgrade = Arc::new(Upgrade::new(ours, cores, again, succeeded, before_us)?);
     // First: what is asked for at the admin address are signals.
-    heed_signals(Arc::clone(&service), access_log.clone())?;
-    let admin = start_admin(&settings.admin, shown, listen)?;
+    heed_signals(Arc::clone(&service), access_log.clone(), upgrade)?;
+    let listen = sockets.listen;
+    let admin = start_admin(&settings.admin, shown, sockets.admin)?;
     let housekeeping = Housekeeping::start(&store, house, &settings.store)?;
     let watchdog = Watchdog::asked(cores);
-    let running = start_cores(&service, listeners, cores, &tier, watchdog.clone())?;
-    follow_certificates(service)?;
+    let running = start_cores(&service, sockets.clients, cores, &tier, watchdog.clone())?;
+    follow_certificates(Arc::clone(&service))?;
     announce(&settings, listen, admin, &store, &tier, cores);
+    if let Some(predecessor) = predecessor {
+        relieve(predecessor, upstream, Arc::clone(&store))?;
+    }
+    service.begin();
     watchdog.map_or(Ok(()), Watchdog::keep)?;
     running.join()?;
     fills.leave_all();
@@ -120,6 +138,32 @@ fn run(mut settings: Settings) -> io::Result<()> {
     }
     tracing::info!("drained, ending");
     Ok(())
+}
+
+fn open_upstream(
+    settings: &Settings,
+    predecessor: Option<&Predecessor>,
+) -> io::Result<Arc<Upstream>> {
+    let ask_at = asked_at(predecessor)
+        .iter()
+        .map(|url| url.parse().map_err(io::Error::other))
+        .collect::<io::Result<_>>()?;
+    let upstream = Upstream::after(ask_at, settings.upstream.clone());
+    upstream.map(Arc::new).map_err(io::Error::other)
+}
+
+/// Returns where those are asked that this process takes over from.
+fn asked_at(predecessor: Option<&Predecessor>) -> Vec<String> {
+    predecessor.map_or_else(Vec::new, |predecessor| predecessor.ask_at.clone())
+}
+
+/// Takes over from the process before this one, and from what it leaves behind when it ends.
+fn relieve(predecessor: Predecessor, upstream: Arc<Upstream>, store: Arc<Store>) -> io::Result<()> {
+    predecessor.relieve(move || {
+        upstream.predecessor_has_left();
+        store.look_at_what_was_left();
+        tracing::info!("the process before this one has ended");
+    })
 }
 
 /// Says how to take over the storage of a registry, where there is one.
@@ -188,21 +232,16 @@ fn announce_access(settings: &Settings) {
 /// Starts what operators talk to; returns the address that it got.
 fn start_admin(
     options: &admin::Options,
-    mut parts: admin::Parts,
-    listen: std::net::SocketAddr,
+    parts: admin::Parts,
+    tcp: Option<TcpListener>,
 ) -> io::Result<Option<std::net::SocketAddr>> {
-    let (mut tcp, mut bound) = (None, None);
-    if let Some(addr) = options.listen {
-        let (mut listeners, addr) = bind(addr, 1, "http.debug.addr")?;
-        (tcp, bound) = (listeners.pop(), Some(addr));
-    }
+    let bound = tcp.as_ref().map(TcpListener::local_addr).transpose()?;
     let local = options.socket.as_deref().map(|path| {
         let made = rt::bind_local(path);
         let key = "transship.admin.socket";
         made.map_err(|e| io::Error::new(e.kind(), format!("{key}: {}: {e}", path.display())))
     });
     let local = local.transpose()?;
-    parts.listen = listen.to_string();
     if tcp.is_some() || local.is_some() {
         Admin::new(options, parts).start(tcp, local)?;
     }
@@ -211,7 +250,7 @@ fn start_admin(
 
 fn start_cores(
     service: &Arc<Service>,
-    listeners: Vec<std::net::TcpListener>,
+    listeners: Vec<Vec<TcpListener>>,
     cores: usize,
     tier: &Tier,
     watchdog: Option<Arc<Watchdog>>,
@@ -225,13 +264,13 @@ fn start_cores(
         let (service, listeners) = (Arc::clone(&service), Arc::clone(&listeners));
         let (watchdog, index) = (watchdog.clone(), core.index);
         async move {
-            let Some(listener) = listeners[core.index].lock().take() else {
+            let Some(listeners) = listeners[core.index].lock().take() else {
                 return;
             };
             if let Some(watchdog) = &watchdog {
                 rt::spawn(Arc::clone(watchdog).beat(index));
             }
-            if let Err(error) = server::serve(service, listener, core).await {
+            if let Err(error) = server::serve(service, listeners, core).await {
                 tracing::error!(%error, "a core could not listen");
             }
             if let Some(watchdog) = watchdog {

@@ -111,6 +111,10 @@ pub const FILLS_REMEMBERED: usize = 256;
 pub const PROVING_THREADS: usize = 2;
 /// How often a draining core looks whether its last response has ended.
 pub const DRAIN_TICK: Duration = Duration::from_millis(20);
+
+/// How long a connection has been silent before it is closed by a process whose successor has taken over: longer than
+/// a request is on its way.
+pub const HANDED_OVER_IDLE: Duration = Duration::from_secs(5);
 /// Longest time for a TLS handshake with a client.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often certificates are looked at for changes: a few calls of stat(2) each.

@@ -47,6 +47,15 @@ impl ListenAddr {
             .then(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, self.port)))
     }
 
+    /// Says whether a socket that is bound to `bound` is what binding this address could have given.
+    #[must_use]
+    pub fn is_bound_as(&self, bound: SocketAddr) -> bool {
+        let is = |wanted: SocketAddr| {
+            wanted.ip() == bound.ip() && (wanted.port() == bound.port() || wanted.port() == 0)
+        };
+        is(self.socket_addr()) || self.without_ipv6().is_some_and(is)
+    }
+
     /// Says whether only this host can reach the address.
     #[must_use]
     pub fn is_loopback(&self) -> bool {

@@ -45,6 +45,14 @@ struct Entry {
     gone: Cell<bool>,
 }
 
+impl Entry {
+    /// Returns how long ago it was set.
+    fn waits(&self, now: Instant) -> Option<Duration> {
+        let left = self.due.get()?.saturating_duration_since(now);
+        Some(self.after.get().saturating_sub(left))
+    }
+}
+
 thread_local! {
     static ENTRIES: RefCell<Vec<Rc<Entry>>> = const { RefCell::new(Vec::new()) };
 }
@@ -118,9 +126,15 @@ pub(super) async fn sweep() {
     }
 }
 
-/// Shuts down every socket of this core that only waits for a next request, and has not received it.
-pub fn expire_idle() {
-    expire(|entry| entry.kind.get() == DeadlineKind::Idle && sys::is_quiet(entry.fd));
+/// Shuts down every socket of this core that has only waited for a next request for so long, and has not received
+/// it.
+pub fn expire_idle(least: Duration) {
+    let now = Instant::now();
+    expire(|entry| {
+        entry.kind.get() == DeadlineKind::Idle
+            && entry.waits(now).is_some_and(|waits| waits >= least)
+            && sys::is_quiet(entry.fd)
+    });
 }
 
 fn expire(is_due: impl Fn(&Entry) -> bool) {

@@ -1,9 +1,13 @@
 //! Listening sockets: one a core, on one address.
 
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
+use std::pin::{Pin, pin};
+use std::task::Poll;
 
-use socket2::{Domain, Protocol, Socket as Socket2, Type};
+use monoio::io::Canceller;
+use socket2::{Domain, Protocol, SockRef, Socket as Socket2, Type};
 
 use super::{ListenAddr, Socket, Tier};
 
@@ -68,6 +72,27 @@ fn bind_one(addr: SocketAddr) -> io::Result<StdListener> {
     Ok(socket.into())
 }
 
+/// Spreads sockets of one address, that were bound by somebody else, over `count` cores: each core gets one at
+/// least, and each socket a core at least, so that no connection waits where nobody looks.
+///
+/// # Errors
+/// The kernel's, of a socket that is of no use.
+pub fn spread_over(sockets: Vec<StdListener>, count: usize) -> io::Result<Vec<Vec<StdListener>>> {
+    let mut cores: Vec<Vec<StdListener>> = (0..count).map(|_| Vec::new()).collect();
+    for core in sockets.len()..count {
+        // Cores that share a socket take connections as they come.
+        let Some(shared) = core.checked_rem(sockets.len()) else {
+            break;
+        };
+        cores[core].push(sockets[shared].try_clone()?);
+    }
+    for (index, socket) in sockets.into_iter().enumerate() {
+        SockRef::from(&socket).set_tcp_nodelay(true)?;
+        cores[index % count].push(socket);
+    }
+    Ok(cores)
+}
+
 /// A listening socket on a core.
 #[derive(Debug)]
 pub struct Listener {
@@ -94,6 +119,32 @@ impl Listener {
     pub async fn accept(&self) -> io::Result<(Socket, SocketAddr)> {
         let (stream, peer) = self.inner.accept().await?;
         Ok((Socket::accepted(stream)?, peer))
+    }
+
+    /// As [`Listener::accept`], or `None` once `stop` is ready and no connection is there.
+    ///
+    /// A connection that comes at the very moment is returned, not lost: a client that was accepted by the kernel
+    /// would see a reset otherwise. So it can be called after `stop` to take what still waits.
+    pub async fn accept_unless(
+        &self,
+        mut stop: Pin<&mut impl Future<Output = ()>>,
+    ) -> Option<io::Result<(Socket, SocketAddr)>> {
+        let canceller = Canceller::new();
+        let mut accepting = pin!(self.inner.cancelable_accept(canceller.handle()));
+        let accepted = poll_fn(|context| {
+            if let Poll::Ready(accepted) = accepting.as_mut().poll(context) {
+                return Poll::Ready(Some(accepted));
+            }
+            stop.as_mut().poll(context).map(|()| None)
+        });
+        let accepted = match accepted.await {
+            Some(accepted) => accepted,
+            None => {
+                canceller.cancel();
+                Ok(accepting.await.ok()?)
+            }
+        };
+        Some(accepted.and_then(|(stream, peer)| Ok((Socket::accepted(stream)?, peer))))
     }
 }
 

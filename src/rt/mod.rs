@@ -14,9 +14,11 @@
 //!   operation of the ring ([`Socket::give_way`], which knows what epoll needs instead).
 //! - A task never blocks: what may block goes to a [`Pool`].
 
+mod activation;
 mod addr;
 mod cores;
 mod deadline;
+mod flag;
 mod group;
 mod listen;
 mod local;
@@ -24,6 +26,7 @@ mod mapped;
 mod memory;
 mod notify;
 mod pool;
+mod random;
 mod resolve;
 mod socket;
 mod spread;
@@ -34,17 +37,20 @@ mod tls;
 mod turn;
 mod unless;
 
+pub use activation::activated;
 pub use addr::{ListenAddr, ListenAddrError};
 pub use cores::{Core, Cores, spawn};
 pub use deadline::{DeadlineKind, expire_idle};
+pub use flag::Flag;
 pub use group::Group;
-pub use listen::{Listener, bind};
+pub use listen::{Listener, bind, spread_over};
 pub use local::{LocalListener, LocalSocket, bind_local};
 pub use mapped::Mapped;
 pub use memory::memory_file;
 pub use monoio::time::{sleep, timeout};
 pub use notify::Notify;
 pub use pool::{Pool, blocking, close_later, helper_jobs_waiting};
+pub use random::random;
 pub use resolve::resolve;
 pub use socket::{SendFileError, Socket, warm};
 pub use spread::spread;

@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{BorrowedFd, RawFd};
+use std::os::fd::{BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 
 use rustix::io::ReadWriteFlags;
 use rustix::io::{FdFlags, fcntl_setfd};
@@ -19,6 +19,15 @@ fn borrow<'fd>(fd: RawFd) -> BorrowedFd<'fd> {
     // SAFETY: every caller in `rt` holds the socket that owns `fd` (or, for deadlines, an entry whose
     // invariant says so) and lets go of the borrow before it returns; cores share no sockets.
     unsafe { BorrowedFd::borrow_raw(fd) }
+}
+
+/// Takes over a descriptor that this process was started with.
+///
+/// Callers know from who started it that it is there for them, and call it once for each.
+pub(super) fn own_inherited(fd: RawFd) -> OwnedFd {
+    // SAFETY: nothing else in this process knows of `fd`, as it was open before the process began, and its only
+    // caller (`activated`) returns each one once.
+    unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
 /// Ends both directions of a socket. Cannot fail in a way that matters: a socket whose peer has gone

@@ -11,40 +11,93 @@ use super::Service;
 use super::addresses::Address;
 use super::connection;
 use super::context::Context;
+use super::succession::{Caller, Succession};
 use super::transport::Transport;
-use crate::limits::{CLOSE_DELETED_EVERY, DRAIN_TICK, HANDSHAKE_TIMEOUT};
+use crate::limits::{CLOSE_DELETED_EVERY, DRAIN_TICK, HANDED_OVER_IDLE, HANDSHAKE_TIMEOUT};
 use crate::metrics::{ConnectionRefusal, DeadlinePassed};
-use crate::rt::{self, Core, DeadlineKind, Listener, Socket, TlsSocket};
+use crate::rt::{self, Core, DeadlineKind, Group, Listener, Socket, TlsSocket};
 
 /// Wait after an accept that failed, for want of descriptors say.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// Serves `listener` on this core until the service is drained.
+/// Connections that are taken after the drain has begun: those that the kernel had accepted before.
+const LATE_MAX: usize = 4096;
+
+/// Serves `listeners` on this core until the service is drained.
 ///
 /// # Errors
-/// When the listener cannot be taken onto the core.
-pub async fn serve(service: Arc<Service>, listener: TcpListener, core: Core) -> io::Result<()> {
-    let listener = Listener::adopt(listener, &core.tier)?;
+/// When a listener cannot be taken onto the core.
+pub async fn serve(
+    service: Arc<Service>,
+    listeners: Vec<TcpListener>,
+    core: Core,
+) -> io::Result<()> {
+    let listeners = listeners
+        .into_iter()
+        .map(|listener| Listener::adopt(listener, &core.tier))
+        .collect::<io::Result<Vec<_>>>()?;
     let context = Rc::new(Context::new(Arc::clone(&service), &core));
     rt::spawn(close_deleted(Rc::clone(&context)));
     if core.index == 0 {
         rt::spawn(Arc::clone(&service.access).keep_keys_fresh());
     }
-    let drain = service.drain.wait(|| service.is_draining().then_some(()));
-    let mut drain = std::pin::pin!(drain);
-    while let Some(accepted) = rt::unless(drain.as_mut(), listener.accept()).await {
-        match accepted {
-            Ok((socket, peer)) => take(&context, socket, peer.ip()),
-            Err(error) => {
-                tracing::warn!(%error, "accept failed");
-                rt::sleep(ACCEPT_RETRY).await;
-            }
-        }
+    service.begin.wait().await;
+    let mut accepting = Group::new();
+    for listener in listeners {
+        accepting.add(accept_until_drained(&context, listener));
     }
-    drop(listener);
+    while !accepting.is_empty() {
+        accepting.next().await;
+    }
+    if let Some(succession) = service.succession.get() {
+        serve_successor(&context, succession, &core);
+    }
     finish(&context).await;
     context.flush_log();
     Ok(())
+}
+
+/// Takes connections until the service is drained, and those that wait at that moment.
+async fn accept_until_drained(context: &Rc<Context>, listener: Listener) {
+    let service = &context.service;
+    let mut late = 0;
+    loop {
+        let drain = std::pin::pin!(service.drain.wait());
+        match listener.accept_unless(drain).await {
+            Some(Ok((socket, peer))) => take(context, socket, peer.ip(), Caller::Client),
+            Some(Err(error)) => {
+                tracing::warn!(%error, "accept failed");
+                rt::sleep(ACCEPT_RETRY).await;
+            }
+            None => return,
+        }
+        if service.is_draining() {
+            late += 1;
+            // The socket itself goes on, in the successor's hands, with all who wait.
+            if service.is_handed_over() || late > LATE_MAX {
+                return;
+            }
+        }
+    }
+}
+
+/// Takes connections of the successor, for as long as this core runs.
+fn serve_successor(context: &Rc<Context>, succession: &Succession, core: &Core) {
+    let Some((listener, place)) = succession.take(core.index) else {
+        return;
+    };
+    match Listener::adopt(listener, &core.tier) {
+        Ok(listener) => {
+            let context = Rc::clone(context);
+            rt::spawn(async move {
+                while let Ok((socket, peer)) = listener.accept().await {
+                    take(&context, socket, peer.ip(), Caller::Successor);
+                }
+            });
+        }
+        Err(error) => tracing::warn!(%error, "the successor cannot be served"),
+    }
+    drop(place);
 }
 
 /// Closes deleted blobs soon after there are any, hands over what was logged, and shows that the core is alive, for
@@ -64,7 +117,7 @@ async fn close_deleted(context: Rc<Context>) {
 }
 
 /// Starts a connection's task, unless there are too many.
-fn take(context: &Rc<Context>, socket: Socket, peer: IpAddr) {
+fn take(context: &Rc<Context>, socket: Socket, peer: IpAddr, caller: Caller) {
     context.counters.connections_accepted.add(1);
     let seat = match Seat::take(context, peer) {
         Ok(seat) => seat,
@@ -74,8 +127,8 @@ fn take(context: &Rc<Context>, socket: Socket, peer: IpAddr) {
         }
     };
     rt::spawn(async move {
-        if let Some(transport) = shake_hands(&seat.context, socket).await {
-            connection::run(&seat.context, transport, peer).await;
+        if let Some(transport) = shake_hands(&seat.context, socket, caller).await {
+            connection::run(&seat.context, transport, peer, caller).await;
         }
     });
 }
@@ -121,8 +174,9 @@ impl Drop for Seat {
     }
 }
 
-async fn shake_hands(context: &Context, socket: Socket) -> Option<Transport> {
-    let Some(certificates) = &context.service.certificates else {
+async fn shake_hands(context: &Context, socket: Socket, caller: Caller) -> Option<Transport> {
+    let certificates = context.service.certificates.as_ref();
+    let Some(certificates) = certificates.filter(|_| caller == Caller::Client) else {
         return Some(Transport::Plain(socket));
     };
     socket.set_deadline(HANDSHAKE_TIMEOUT, DeadlineKind::Whole);
@@ -139,19 +193,30 @@ async fn shake_hands(context: &Context, socket: Socket) -> Option<Transport> {
     }
 }
 
-/// Waits until this core's responses and fills have ended, or the time for that is over.
+/// Waits until all responses and fills have ended, or the time for that is over. All cores leave at the same time: what
+/// one that is gone has been sent to do, by the kernel or by another core, nobody would.
 async fn finish(context: &Context) {
-    let end = Instant::now() + context.service.options.drain_timeout;
+    let service = &context.service;
+    let end = Instant::now() + service.options.drain_timeout;
+    // A client may be sending its next request just now. Where another process takes the connections that follow,
+    // it gets its answer first, and a connection to that with it.
+    let patience = match service.is_handed_over() {
+        true => HANDED_OVER_IDLE,
+        false => Duration::ZERO,
+    };
     while Instant::now() < end {
         // Connections become idle while others still send: each round lets those go.
-        rt::expire_idle();
-        let counters = &context.counters;
-        let are_fills_over =
-            counters.fills_running.read() == 0 || !context.service.fills.are_busy();
-        if counters.connections.read() == 0 && are_fills_over {
+        rt::expire_idle(patience);
+        if service.is_finished() {
             return;
         }
         rt::sleep(DRAIN_TICK).await;
+    }
+    // Those that never asked for anything again; nobody's request is cut.
+    rt::expire_idle(Duration::ZERO);
+    rt::sleep(DRAIN_TICK).await;
+    if service.is_finished() {
+        return;
     }
     tracing::warn!(
         connections = context.counters.connections.read(),

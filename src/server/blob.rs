@@ -169,7 +169,7 @@ pub(super) async fn answer(
 
 /// Says whether a blob may be here: in the index, or on disk without it, as another process on the same
 /// directory may have stored it. That look costs little beside the question to the next hop that it may save.
-async fn may_be_here(context: &Context, digest: Digest) -> bool {
+pub(super) async fn may_be_here(context: &Context, digest: Digest) -> bool {
     let service = &context.service;
     if service.store.lookup(&digest).is_some() {
         return true;

@@ -7,6 +7,7 @@ use super::context::Context;
 use super::exchange::{Exchange, Next};
 use super::outcome::Outcome;
 use super::refusal;
+use super::succession::Caller;
 use super::transport::Transport;
 use crate::http::response::Connection;
 use crate::http::{Body, Chunked, HeadScan, Piece, Request, RequestError, Side, parse};
@@ -18,8 +19,13 @@ use crate::rt::DeadlineKind;
 const INPUT_BYTES: usize = 4096;
 
 /// Serves one connection to its end.
-pub(super) async fn run(context: &Rc<Context>, transport: Transport, client: IpAddr) {
-    let mut exchange = Exchange::new(Rc::clone(context), transport, client);
+pub(super) async fn run(
+    context: &Rc<Context>,
+    transport: Transport,
+    client: IpAddr,
+    caller: Caller,
+) {
+    let mut exchange = Exchange::new(Rc::clone(context), transport, client, caller);
     let mut input = Vec::with_capacity(INPUT_BYTES);
     let mut answered = 0_u64;
     loop {

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use super::context::Context;
 use super::outcome::Outcome;
 use super::reply::{Reply, Status};
+use super::succession::{self, Caller};
 use super::transport::Transport;
 use super::{blob, cycle, listing, manifest, permit};
 use crate::access::{Item, Kind, Shown};
@@ -36,6 +37,7 @@ pub(super) struct Exchange {
     pub(super) context: Rc<Context>,
     pub(super) transport: Transport,
     client: IpAddr,
+    caller: Caller,
     /// What is about to be sent; kept for its capacity.
     pub(super) output: Vec<u8>,
     /// Of the request under way.
@@ -55,11 +57,17 @@ pub(super) struct Terms<'r> {
 }
 
 impl Exchange {
-    pub(super) fn new(context: Rc<Context>, transport: Transport, client: IpAddr) -> Self {
+    pub(super) fn new(
+        context: Rc<Context>,
+        transport: Transport,
+        client: IpAddr,
+        caller: Caller,
+    ) -> Self {
         Self {
             context,
             transport,
             client,
+            caller,
             output: Vec::new(),
             outcome: Outcome::begin(),
         }
@@ -89,6 +97,10 @@ impl Exchange {
             counters.count_times(cache, first_byte, total);
         }
         let Some(log) = &self.context.log else { return };
+        // It is told of the client by the successor, and its path is a secret.
+        if self.caller == Caller::Successor {
+            return;
+        }
         log.borrow_mut().add(&Entry {
             client: self.client,
             is_tls: matches!(self.transport, Transport::Tls(_)),
@@ -106,6 +118,9 @@ impl Exchange {
 
     /// Answers one request.
     pub(super) async fn answer(&mut self, request: &Request<'_>) -> Next {
+        if self.caller == Caller::Successor {
+            return succession::answer(self, request).await;
+        }
         let connection = self.connection(request);
         if connection == Connection::Stay
             && let Some(next) = blob::answer_plain(self, request).await
@@ -139,6 +154,7 @@ impl Exchange {
                 token: token.as_deref(),
                 authorization: request.authorization,
                 trail: Some(&trail),
+                is_inside: false,
             },
         };
         if request.path == KEYS_PATH && is_read(request.method) {
@@ -348,6 +364,7 @@ impl Terms<'_> {
             token: None,
             authorization: None,
             trail: None,
+            is_inside: false,
         },
     };
 }

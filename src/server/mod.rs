@@ -30,22 +30,24 @@ mod permit;
 mod received;
 mod refusal;
 mod reply;
+mod succession;
 mod tags;
 mod tls;
 mod transport;
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 pub use accept::serve;
 pub use options::{CIPHER_SUITES, ClientAuth, Options, Tls, TlsVersion};
+pub use succession::{Leaving, Succession};
 
 use crate::access::Access;
 use crate::access_log::AccessLog;
 use crate::fill::Fills;
 use crate::metrics::Metrics;
-use crate::rt::Notify;
+use crate::rt::Flag;
 use crate::store::Store;
 use crate::upstream::Upstream;
 use absent::{Absences, Questions};
@@ -76,8 +78,14 @@ pub struct Service {
     addresses: Option<Addresses>,
     open_files_per_core: usize,
     cycles: cycle::Seen,
-    draining: AtomicBool,
-    drain: Notify,
+    /// Raised once connections are to be taken.
+    begin: Flag,
+    /// Raised once no more connections are to be taken.
+    drain: Flag,
+    /// A drain has come to its end.
+    finished: AtomicBool,
+    /// Set before the drain where another process takes over.
+    succession: OnceLock<Succession>,
 }
 
 /// The parts that a service is made from.
@@ -128,16 +136,39 @@ impl Service {
             connections: AtomicUsize::new(0),
             open_files_per_core: parts.open_files_per_core,
             cycles: cycle::Seen::default(),
-            draining: AtomicBool::new(false),
-            drain: Notify::default(),
+            begin: Flag::default(),
+            drain: Flag::default(),
+            finished: AtomicBool::new(false),
+            succession: OnceLock::new(),
         })
+    }
+
+    /// Has the cores take connections: not before. Those that came earlier wait in the kernel.
+    pub fn begin(&self) {
+        self.begin.raise();
     }
 
     /// Stops taking connections; responses and fills in flight go on until they end or
     /// `drain_timeout` is over. [`serve`] then returns on every core.
     pub fn drain(&self) {
-        self.draining.store(true, Ordering::Release);
-        self.drain.wake_all();
+        self.drain.raise();
+    }
+
+    /// As [`Service::drain`], where another process has taken over the listening sockets: its clients' connections
+    /// are closed with the response to their next request, so that none is closed under a request that is on its
+    /// way, and the successor is given what is on its way to us. Has no effect while draining.
+    pub fn hand_over(&self, succession: Succession) {
+        if !self.is_draining() {
+            // Only here, and `is_draining` afterwards.
+            drop(self.succession.set(succession));
+            self.drain();
+        }
+    }
+
+    /// Says whether another process has taken over.
+    #[must_use]
+    pub fn is_handed_over(&self) -> bool {
+        self.succession.get().is_some()
     }
 
     /// Reads the certificates again if their files have changed; to be called every
@@ -159,9 +190,18 @@ impl Service {
             .is_some()
     }
 
+    /// Says whether nothing is in flight any more; once that is so it stays so.
+    fn is_finished(&self) -> bool {
+        let is_idle = || self.connections.load(Ordering::Relaxed) == 0 && !self.fills.are_busy();
+        if !self.finished.load(Ordering::Acquire) && is_idle() {
+            self.finished.store(true, Ordering::Release);
+        }
+        self.finished.load(Ordering::Acquire)
+    }
+
     /// Says whether [`Service::drain`] was called.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
+        self.drain.is_raised()
     }
 }

@@ -26,6 +26,7 @@ use crate::rt::{self, Notify};
 pub(super) struct Board {
     policy: Policy,
     hops: Vec<Hop>,
+    /// Of the operator's hops, which are the first ones.
     seeds: Vec<u64>,
     turn: AtomicUsize,
     /// A probe has ended.
@@ -50,12 +51,15 @@ struct State {
 impl Board {
     /// - `connections_max`: most requests at once to one hop.
     /// - `hops`: each hop's `host[:port]` and URL.
+    /// - `own`: how many of them are the operator's: who is behind them has no place in the order, and is no hop
+    ///   that anybody is told of.
     pub(super) fn new<'h>(
         policy: Policy,
         connections_max: usize,
         hops: impl ExactSizeIterator<Item = (&'h str, &'h str)>,
+        own: usize,
     ) -> Self {
-        let is_alone = hops.len() == 1;
+        let is_alone = own == 1;
         let (mut known, mut seeds) = (Vec::new(), Vec::new());
         for (name, url) in hops {
             seeds.push(policy::seed(url));
@@ -74,7 +78,10 @@ impl Board {
             policy,
             gate: Arc::new(Gate::new(known.len(), connections_max, is_loyal)),
             hops: known,
-            seeds,
+            seeds: {
+                seeds.truncate(own);
+                seeds
+            },
             turn: AtomicUsize::new(0),
             probed: Notify::default(),
         }
@@ -82,7 +89,13 @@ impl Board {
 
     /// Returns what is counted of each hop.
     pub(super) fn numbers(&self) -> impl Iterator<Item = Arc<HopNumbers>> {
-        self.hops.iter().map(|hop| Arc::clone(&hop.numbers))
+        let own = self.hops[..self.own_hops()].iter();
+        own.map(|hop| Arc::clone(&hop.numbers))
+    }
+
+    /// Returns how many hops are the operator's: the first ones.
+    pub(super) const fn own_hops(&self) -> usize {
+        self.seeds.len()
     }
 
     /// Returns how each hop is, in order.
@@ -102,7 +115,8 @@ impl Board {
                 why: Arc::clone(&state.why),
             }
         };
-        self.hops.iter().map(standing).collect()
+        let own = self.hops[..self.own_hops()].iter();
+        own.map(standing).collect()
     }
 
     /// Returns every hop, in the order in which a request asks them.
@@ -152,7 +166,8 @@ impl Board {
     /// Says whether a hop that is up could be asked at once by somebody for whom nobody would wait.
     pub(super) fn has_spare(&self) -> bool {
         let now = Instant::now();
-        let is_up = |hop: usize| self.hops[hop].state.lock().health.is_open(now);
+        let is_up =
+            |hop: usize| hop < self.own_hops() && self.hops[hop].state.lock().health.is_open(now);
         self.gate.has_spare(is_up)
     }
 

@@ -38,6 +38,7 @@ mod options;
 mod passed;
 mod peer;
 mod policy;
+mod predecessor;
 mod race;
 mod realm;
 mod redirect;
@@ -82,16 +83,19 @@ use connection::Connector;
 use exchange::Exchanger;
 use names::Names;
 use peer::{named, shown};
+use predecessor::Predecessors;
 use trail::Instance;
 use trust::Trust;
+use url::Url;
 
 use crate::metrics::HopNumbers;
 
 /// The next hops and what is known of them; one for all cores.
 #[derive(Debug)]
 pub struct Upstream {
-    /// Invariant: not empty.
+    /// The operator's, of which there is one at least; the predecessor behind them.
     hops: Vec<Hop>,
+    predecessors: Predecessors,
     board: Arc<Board>,
     bandwidth: Bandwidth,
     instance: Instance,
@@ -108,6 +112,16 @@ impl Upstream {
     /// # Errors
     /// The operator's: no hop, or a file of authorities that is of no use. The kernel's: no random bytes.
     pub fn new(options: Options) -> Result<Self, SetupError> {
+        Self::after(Vec::new(), options)
+    }
+
+    /// As [`Upstream::new`], for a process that takes over from others that are still there.
+    ///
+    /// - `predecessors`: where they are asked for blobs, the last one first; nobody else may know it.
+    ///
+    /// # Errors
+    /// As [`Upstream::new`].
+    pub fn after(predecessors: Vec<Url>, mut options: Options) -> Result<Self, SetupError> {
         static CLIENTS: AtomicU64 = AtomicU64::new(0);
         if options.hops.is_empty() {
             return Err(SetupError::NoHops);
@@ -117,7 +131,11 @@ impl Upstream {
             trust: Trust::read(&options)?,
             connect_timeout: options.connect_timeout,
         };
+        let own = options.hops.len();
+        let before_us = predecessors.into_iter().map(predecessor::hop);
+        options.hops.extend(before_us);
         Ok(Self {
+            predecessors: Predecessors::at(own..options.hops.len()),
             keyring: Keyring::new(options.hops.len()),
             board: {
                 let hops = options.hops.iter();
@@ -128,6 +146,7 @@ impl Upstream {
                         .connections_max
                         .map_or(usize::MAX, NonZeroUsize::get),
                     hops.map(|hop| (named(&hop.url), hop.url.as_str())),
+                    own,
                 ))
             },
             bandwidth: Bandwidth::new(options.bytes_per_second),
@@ -146,7 +165,8 @@ impl Upstream {
 
     /// Returns the URLs of the hops, without credentials, in order: for the log at start.
     pub fn hops(&self) -> impl Iterator<Item = String> {
-        self.hops.iter().map(|hop| shown(&hop.url))
+        let own = self.board.own_hops();
+        self.hops[..own].iter().map(|hop| shown(&hop.url))
     }
 
     /// Returns one fill's share of the bytes a second that the operator allows.

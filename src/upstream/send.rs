@@ -50,12 +50,13 @@ impl Upstream {
         let patience = request.patience.unwrap_or(self.answer_timeout);
         let now = Instant::now();
         let end = now.checked_add(patience);
-        let order = self.board.order(request.digest.as_ref());
+        let mut order = self.board.order(request.digest.as_ref());
+        let first = order[0];
+        order.splice(0..0, self.before_all(request));
         let avoid = request.avoid.as_deref();
         let is_avoided = |hop: usize| Some(authority(&self.hops[hop].url)) == avoid;
         let end = end.unwrap_or(now + self.answer_timeout);
         let mut round = Round::new(request, end, order, is_avoided);
-        let first = round.left[0];
         loop {
             let able = self.able(&mut round);
             let outcome = if able.is_empty() {
@@ -158,6 +159,9 @@ impl Upstream {
             }
             Heard::Failed(outcome) => {
                 round.left.retain(|&other| other != hop);
+                if self.is_predecessor(hop) {
+                    return None;
+                }
                 // Whoever waits for room while it holds some would wait for others who do the same.
                 round.last = Some(match outcome {
                     Ok(response) => Ok(response.without_body().await),
@@ -196,6 +200,15 @@ impl Upstream {
         permit: &mut Permit,
         outcome: Result<Response, Error>,
     ) -> Heard {
+        if self.is_predecessor(permit.hop())
+            && let Ok(response) = outcome
+        {
+            ticket.answered(HopOutcome::Answered);
+            return match response.status() {
+                200 | 206 => Heard::Answer(Ok(response)),
+                _ => Heard::Failed(Ok(response)),
+            };
+        }
         let slow = match &outcome {
             Ok(response) => slow(response, request),
             Err(Error::Throttled { retry_after, .. }) => Some(Slow {
@@ -239,8 +252,11 @@ impl Upstream {
         request: &Request,
         ticket: &Ticket<'_>,
     ) -> Result<Response, Error> {
-        let ticket = Some(ticket);
         let hop = &self.hops[index];
+        if self.is_predecessor(index) {
+            return self.ask_predecessor(hop, request, ticket).await;
+        }
+        let ticket = Some(ticket);
         match &request.authority {
             Authority::Nobody => return self.follow(&hop.url, request, None, ticket).await,
             Authority::Client(value) => {

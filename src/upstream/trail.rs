@@ -6,10 +6,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
-
 use crate::http::grammar::is_value;
 use crate::limits::{HOPS_MAX, VIA_BYTES_MAX};
+use crate::rt;
 
 /// The name under which one process adds itself: `transship-` and 64 random bits in hex.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,10 +49,8 @@ impl Instance {
     /// # Errors
     /// When the kernel gives none.
     pub(super) fn new() -> std::io::Result<Self> {
-        let mut bits = [0; 8];
-        let filled = SystemRandom::new().fill(&mut bits);
-        filled.map_err(|_| std::io::Error::other("the kernel gives no random bytes"))?;
-        Ok(Self(format!("transship-{:016x}", u64::from_ne_bytes(bits))))
+        let bits = u64::from_ne_bytes(rt::random()?);
+        Ok(Self(format!("transship-{bits:016x}")))
     }
 
     /// Reads the `Via` lines of a request that came.

@@ -22,6 +22,8 @@ pub struct Process {
     name: String,
     child: Child,
     exited: Option<ExitStatus>,
+    /// Processes that it started and that live on when it has ended.
+    heirs: Vec<Pid>,
     log: Arc<Log>,
 }
 
@@ -58,6 +60,7 @@ impl Process {
             name: name.to_owned(),
             child,
             exited: None,
+            heirs: Vec::new(),
             log,
         }
     }
@@ -95,8 +98,22 @@ impl Process {
         kill_process(self.pid(), signal).expect("a child that was not waited for has its id");
     }
 
+    /// Sends `signal` to the process that took over last, or to the child if none did.
+    pub fn signal_last(&self, signal: Signal) {
+        let last = self.heirs.last().copied().unwrap_or_else(|| self.pid());
+        kill_process(last, signal).expect("the last process is there");
+    }
+
+    /// Takes note of a process that takes over from the last one, to be killed with the child.
+    pub fn adopt(&mut self, id: i32) {
+        self.heirs.extend(Pid::from_raw(id));
+    }
+
     /// Kills the whole group and reaps the child.
     pub fn kill(&mut self) {
+        for heir in self.heirs.drain(..) {
+            let _ = kill_process(heir, Signal::KILL);
+        }
         if self.exited.is_none() {
             // The group may be gone already; the wait below tells.
             let _ = kill_process_group(self.pid(), Signal::KILL);

@@ -20,6 +20,7 @@ pub const BINARY: &str = env!("CARGO_BIN_EXE_transship");
 pub struct Options {
     upstream: Option<String>,
     config: Option<String>,
+    file: Option<PathBuf>,
     storage: Option<PathBuf>,
     cores: usize,
     env: Vec<(OsString, OsString)>,
@@ -46,6 +47,12 @@ impl Options {
     /// Takes a configuration file; `--listen`, `--admin` and `--storage` are given besides.
     pub fn config(mut self, yaml: impl Into<String>) -> Self {
         self.config = Some(yaml.into());
+        self
+    }
+
+    /// Takes a configuration file that the test may change.
+    pub fn file(mut self, path: &Path) -> Self {
+        self.file = Some(path.to_owned());
         self
     }
 
@@ -95,6 +102,9 @@ impl Options {
             fs::write(&path, yaml).unwrap();
             command.arg(path);
         }
+        if let Some(path) = self.file {
+            command.arg(path);
+        }
         if let Some(url) = self.upstream {
             command.args(["--upstream", &url]);
         }
@@ -137,6 +147,7 @@ impl Transship {
         Options {
             upstream: None,
             config: None,
+            file: None,
             storage: None,
             cores: 2,
             env: Vec::new(),

@@ -45,6 +45,13 @@ struct Listed {
 }
 
 impl Store {
+    /// Looks at once for what another process on the same directory has left: it has just ended. May block.
+    pub fn look_at_what_was_left(&self) {
+        if let Err(error) = self.look_at_partials(SystemTime::now()) {
+            tracing::warn!(%error, "unfinished files could not be looked at");
+        }
+    }
+
     /// Looks through `partial/`. Costs a `readdir` and a `stat` of each file, and the opening of those that are
     /// not known yet; at most [`PARTIALS_LOOKED_AT_MAX`] of them.
     ///

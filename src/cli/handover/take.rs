@@ -1,0 +1,66 @@
+//! The side of the process that takes over.
+
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+
+use super::channel;
+use super::{Bound, Offer, READY, VARIABLE};
+
+/// The process that this one takes over from.
+#[derive(Debug)]
+pub(in crate::cli) struct Predecessor {
+    /// Where it, and those before it, may be asked for blobs that are on their way to them: secrets.
+    pub(in crate::cli) ask_at: Vec<String>,
+}
+
+impl Predecessor {
+    /// Receives what a process hands over that started this one for that; `None` if none did.
+    ///
+    /// # Errors
+    /// When what comes is not complete: the other goes on serving.
+    pub(in crate::cli) fn receive() -> io::Result<Option<(Self, Bound)>> {
+        let parent = rustix::process::getppid().map(|pid| pid.as_raw_pid().to_string());
+        let named = std::env::var(VARIABLE).ok();
+        if named.is_none() || named != parent {
+            return Ok(None);
+        }
+        let (offer, mut descriptors) = channel::receive(io::stdin())?;
+        let offer: Offer = serde_json::from_slice(&offer)?;
+        while descriptors.len() < offer.clients.saturating_add(offer.admin) {
+            let (message, more) = channel::receive(io::stdin())?;
+            if message.is_empty() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            descriptors.extend(more);
+        }
+        let mut sockets = descriptors
+            .into_iter()
+            .map(|one: OwnedFd| TcpListener::from(one));
+        let bound = Bound {
+            clients: sockets.by_ref().take(offer.clients).collect(),
+            admin: sockets.collect(),
+        };
+        let ask_at = offer.ask_at;
+        Ok(Some((Self { ask_at }, bound)))
+    }
+
+    /// Tells it that this process is ready, waits until it takes no more connections, and calls `left` when it has
+    /// ended.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub(in crate::cli) fn relieve(self, left: impl FnOnce() + Send + 'static) -> io::Result<()> {
+        // If it has ended, nobody but this process is there to go on.
+        drop(channel::send(io::stdin(), READY, &[]));
+        drop(channel::receive(io::stdin()));
+        std::thread::Builder::new()
+            .name("predecessor".to_owned())
+            .spawn(move || {
+                // It sends nothing more. Whatever comes, or fails, nobody is to be asked any more.
+                drop(channel::receive(io::stdin()));
+                left();
+            })?;
+        Ok(())
+    }
+}
