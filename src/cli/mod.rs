@@ -20,6 +20,7 @@ mod levels;
 pub mod log;
 mod pin;
 mod progress;
+mod recent;
 mod remote;
 mod serve;
 mod sockets;

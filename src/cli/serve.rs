@@ -15,7 +15,7 @@ use super::sockets::bind;
 use super::watchdog::Watchdog;
 use crate::access::Access;
 use crate::access_log::AccessLog;
-use crate::admin::{self, Admin};
+use crate::admin::{self, Admin, Recent};
 use crate::config::{Effective, Settings};
 use crate::fill::Fills;
 use crate::limits::CERTIFICATES_LOOK_EVERY;
@@ -39,11 +39,12 @@ const SINK_THREADS_MIN: usize = 2;
 
 /// Serves until SIGTERM or SIGINT, then drains.
 pub(super) fn serve(effective: Effective) -> ExitCode {
-    super::log::init(&effective.settings.log);
+    let recent = Arc::default();
+    super::log::init(&effective.settings.log, Arc::clone(&recent));
     for warning in &effective.warnings {
         tracing::warn!("{warning}");
     }
-    match run(effective.settings) {
+    match run(effective.settings, recent) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
@@ -52,7 +53,7 @@ pub(super) fn serve(effective: Effective) -> ExitCode {
     }
 }
 
-fn run(mut settings: Settings) -> io::Result<()> {
+fn run(mut settings: Settings, recent: Arc<Recent>) -> io::Result<()> {
     // A file that may grow no further (RLIMIT_FSIZE) is a failed write, not the end of the process.
     signal_hook::flag::register(SIGXFSZ, Arc::default())?;
     let open_files = raise_open_files();
@@ -102,6 +103,7 @@ fn run(mut settings: Settings) -> io::Result<()> {
         upstream,
         listen: String::new(),
         steering: Arc::new(helm),
+        recent,
     };
     // First: what is asked for at the admin address are signals.
     heed_signals(Arc::clone(&service), access_log.clone())?;
