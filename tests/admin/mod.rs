@@ -4,6 +4,7 @@ mod api;
 mod commands;
 mod described;
 mod guard;
+mod page;
 
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
