@@ -120,10 +120,10 @@ impl Browser {
         result["result"]["value"].clone()
     }
 
-    /// Returns the text that stands in an element, as a person sees it.
+    /// Returns the text that stands in an element, as a person sees it: none where it is not shown.
     pub fn text(&mut self, id: &str) -> String {
         let text = self.eval(&format!(
-            "(document.getElementById('{id}') || {{}}).innerText || ''"
+            "(at => at && at.checkVisibility() ? at.innerText : '')(document.getElementById('{id}'))"
         ));
         text.as_str().unwrap_or_default().to_owned()
     }
