@@ -75,17 +75,14 @@ mod tests {
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!("left out");
             tracing::warn!(hop = "a", count = 3, "went {}", "down");
-            tracing::error!(error = %std::fmt::Error, "no more");
+            tracing::error!(error = %fmt::Error, "no more");
         });
         let told: Vec<_> = recent.list(9).into_iter().collect();
         let of = |event: &admin::Event| (event.severity, event.text.clone());
         assert_eq!(
             told.iter().map(of).collect::<Vec<_>>(),
             [
-                (
-                    Severity::Error,
-                    format!("no more error={}", std::fmt::Error)
-                ),
+                (Severity::Error, format!("no more error={}", fmt::Error)),
                 (Severity::Warning, "went down hop=a count=3".to_owned()),
             ]
         );

@@ -5,6 +5,7 @@ mod commands;
 mod described;
 mod guard;
 mod page;
+mod top;
 
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;

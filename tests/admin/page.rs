@@ -160,9 +160,9 @@ const FAINT: &str = r"(() => {
   return faint;
 })()";
 
-/// Returns what reaches beyond the right edge.
+/// Returns what reaches beyond the right edge of its panel, or of the window.
 const WIDE: &str = "[...document.querySelectorAll('body *')].filter(at => at.scrollWidth > 0 && \
-    at.getBoundingClientRect().right > innerWidth + 0.5 && !at.closest('.cut')).map(at => at.outerHTML.slice(0, 80))";
+    at.getBoundingClientRect().right > (at.parentElement.closest('section') || document.documentElement).getBoundingClientRect().right + 0.5 && !at.closest('.cut')).map(at => at.outerHTML.slice(0, 80))";
 
 #[test]
 fn it_fits_a_telephone_and_a_wall_in_both_schemes() {
