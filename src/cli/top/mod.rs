@@ -35,7 +35,8 @@ pub(super) fn run(server: &Server, top: &args::Top, out: &mut dyn Write) -> Resu
         let taken = Screen::take();
         let mut screen =
             taken.map_err(|error| Failure::Refused(format!("the terminal: {error}")))?;
-        return Ok(watch(server, top, first, &mut screen));
+        watch(server, top, first, &mut screen);
+        return Ok(());
     }
     stream(server, top, first, out)
 }

@@ -122,11 +122,9 @@ impl Table {
         let sums: HashMap<_, _> = ranked.into_iter().collect();
         let mut found = Vec::new();
         for names in &self.names {
-            let names = names.read();
-            let named = |(name, number): (&Box<str>, &Repository)| {
-                Some((name.to_string(), *sums.get(number)?))
-            };
-            found.extend(names.iter().filter_map(named));
+            for (name, number) in names.read().iter() {
+                found.extend(sums.get(number).map(|sum| (name.to_string(), *sum)));
+            }
         }
         found.sort_unstable_by(|(a, x), (b, y)| y.cmp(x).then_with(|| a.cmp(b)));
         found
