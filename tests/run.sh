@@ -17,6 +17,8 @@ needed=(
     nginx:nginx-light
     wrk:wrk
     curl:curl
+    chromium:chromium
+    script:bsdutils
     strace:strace
     taskset:util-linux
     mount:mount

@@ -7,10 +7,11 @@ use std::time::Instant;
 
 use serde::Deserialize;
 
+use super::charts::Charts;
 use super::page::{Page, Then};
 use super::routes::Call;
 use super::views::{self, Blob, Explained, Fill, Stored};
-use super::{Parts, paging};
+use super::{Parts, live, paging};
 use crate::digest::Digest;
 use crate::metrics::Sample;
 use crate::store::{self, Purge, Reference};
@@ -32,6 +33,7 @@ pub(super) struct Request {
 pub(super) struct Api {
     pub(super) parts: Parts,
     pub(super) started: Instant,
+    pub(super) charts: Charts,
 }
 
 /// What `POST /v1/pins` takes.
@@ -46,6 +48,7 @@ impl Api {
         let argument = request.argument.as_str();
         let answered = match request.call {
             Call::Status => Ok(Page::json(200, &self.status())),
+            Call::Live => Ok(Page::json(200, &live::look(self))),
             Call::ListBlobs => self.list(&request.query),
             Call::ShowBlob => digest(argument).map(|digest| self.explain(&digest)),
             Call::PurgeBlob => self.purge(argument, &request.query),
@@ -110,7 +113,7 @@ impl Api {
         }
     }
 
-    fn store(&self) -> views::StoreStatus {
+    pub(super) fn store(&self) -> views::StoreStatus {
         let store = &self.parts.store;
         let numbers = self.parts.metrics.store();
         let trouble = store.trouble();
@@ -228,13 +231,13 @@ impl Api {
         Ok(Page::json(200, &views::Changed { changed }))
     }
 
-    fn upstreams(&self) -> views::Upstreams {
+    pub(super) fn upstreams(&self) -> views::Upstreams {
         let states = self.parts.upstream.states();
         let upstreams = states.iter().map(views::Hop::from).collect();
         views::Upstreams { upstreams }
     }
 
-    fn fills(&self) -> views::Fills {
+    pub(super) fn fills(&self) -> views::Fills {
         let fills = self.parts.fills.list();
         let fills = fills.iter().map(Fill::from).collect();
         views::Fills { fills }
@@ -257,12 +260,12 @@ fn failed(error: &std::io::Error) -> Page {
     Page::error(500, "DISK", &error.to_string())
 }
 
-fn sum(samples: &[Sample], name: &str) -> u64 {
+pub(super) fn sum(samples: &[Sample], name: &str) -> u64 {
     let found = samples.iter().filter(|sample| sample.name == name);
     found.map(|sample| sample.value).sum()
 }
 
-fn by_label(samples: &[Sample], name: &str, label: &str) -> BTreeMap<String, u64> {
+pub(super) fn by_label(samples: &[Sample], name: &str, label: &str) -> BTreeMap<String, u64> {
     let mut sums = BTreeMap::new();
     for sample in samples.iter().filter(|sample| sample.name == name) {
         let value = sample.labels.iter().find(|(known, _)| *known == label);

@@ -11,15 +11,20 @@
 //! clients' connections; what it does to the server goes by [`Steering`].
 //!
 //! Invariants
-//! - Health, readiness and metrics need no token and change nothing.
+//! - Health, readiness, metrics and the status page need no token and change nothing; the page itself holds no
+//!   figure, and asks for them under `/v1/`.
 //! - Everything under `/v1/` passes `guard` first.
 
 mod api;
+mod charts;
+mod dashboard;
 mod guard;
+mod live;
 mod page;
 mod paging;
 mod prometheus;
 mod pulse;
+mod recent;
 mod routes;
 mod views;
 
@@ -48,6 +53,8 @@ use guard::Door;
 use page::{Page, Then};
 use pulse::Pulse;
 use routes::Route;
+
+pub use recent::{Event, Recent, Severity};
 
 /// Longest time for one request and its response.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -99,6 +106,8 @@ pub struct Parts {
     pub steering: Arc<dyn Steering>,
     /// Raised when another process has taken over, along with the address.
     pub succeeded: Arc<Flag>,
+    /// The last warnings and errors of the process.
+    pub recent: Arc<Recent>,
 }
 
 /// What the admin address shows.
@@ -115,7 +124,11 @@ impl Admin {
         let started = Instant::now();
         Self {
             options: options.clone(),
-            api: Arc::new(Api { parts, started }),
+            api: Arc::new(Api {
+                parts,
+                started,
+                charts: charts::Charts::default(),
+            }),
             pulse: RefCell::default(),
         }
     }
@@ -260,6 +273,7 @@ impl Admin {
 
     fn plain(&self, request: &Request<'_>) -> Page {
         match request.path {
+            "/" => dashboard::page(),
             "/healthz" => self.alive(),
             // What the registry serves on its debug address: `{}` says healthy.
             "/debug/health" | "/readyz" => {

@@ -14,6 +14,8 @@ pub(super) struct Page {
     pub(super) body: String,
     /// Methods, where another one was used.
     pub(super) allow: Option<String>,
+    /// What a browser may do with it, where it is a document.
+    pub(super) policy: &'static [(&'static str, &'static str)],
     /// The body is left out.
     pub(super) is_head: bool,
     /// What is done once it has been sent.
@@ -46,6 +48,7 @@ impl Page {
             media_type,
             body,
             allow: None,
+            policy: &[],
             is_head: false,
             then: Then::Nothing,
         }
@@ -77,6 +80,9 @@ impl Page {
             .field("X-Content-Type-Options", "nosniff");
         if let Some(allow) = &self.allow {
             head = head.field("Allow", allow);
+        }
+        for (name, value) in self.policy {
+            head = head.field(name, value);
         }
         if self.status == 401 {
             head = head.field("WWW-Authenticate", "Bearer realm=\"transship admin\"");

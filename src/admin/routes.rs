@@ -10,6 +10,7 @@ use crate::http::Method;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Call {
     Status,
+    Live,
     ListBlobs,
     ShowBlob,
     PurgeBlob,
@@ -27,6 +28,7 @@ pub(super) enum Call {
 /// Each path with its methods. A last segment in braces takes the rest of the path.
 pub(super) const TABLE: &[(Method, &str, Call)] = &[
     (Method::Get, "/v1/status", Call::Status),
+    (Method::Get, "/v1/live", Call::Live),
     (Method::Get, "/v1/blobs", Call::ListBlobs),
     (Method::Get, "/v1/blobs/{digest}", Call::ShowBlob),
     (Method::Delete, "/v1/blobs/{digest}", Call::PurgeBlob),

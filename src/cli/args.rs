@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -18,11 +19,16 @@ then transship listens on :5000, mirrors Docker Hub and stores under $STATE_DIRE
 Any key of the file can be set by the environment: REGISTRY_HTTP_ADDR=:443 is http.addr.
 Flags override the environment, the environment overrides the file.";
 
+/// Bounds on the time between two frames of `top`.
+const TOP_EVERY_MIN: Duration = Duration::from_millis(100);
+const TOP_EVERY_MAX: Duration = Duration::from_secs(3600);
+
 /// First arguments that are commands.
 const WORDS: &[&str] = &[
     "serve",
     "check",
     "status",
+    "top",
     "ls",
     "show",
     "purge",
@@ -71,6 +77,10 @@ pub(super) enum Command {
     Import(Import),
     /// Say how a running server is.
     Status(Remote),
+    /// Watch a running server: throughput, hits, fills, upstreams, store, recent warnings. `q` ends it.
+    ///
+    /// Where standard output is no terminal, the frames are printed one after the other.
+    Top(Top),
     /// List what a running server has stored.
     Ls(List),
     /// Say all that a running server knows of digests: where they are, since when, from where, for how long.
@@ -112,6 +122,27 @@ pub(super) struct Remote {
     /// Print JSON.
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// What may be said for `top`.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Top {
+    /// Seconds between two frames.
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = interval)]
+    pub(super) interval: Duration,
+    /// End after this many frames; 0 is never.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) count: u64,
+    #[command(flatten)]
+    pub(super) remote: Remote,
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok();
+    let interval = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    interval
+        .filter(|interval| (TOP_EVERY_MIN..=TOP_EVERY_MAX).contains(interval))
+        .ok_or_else(|| "want 0.1 to 3600 seconds".to_owned())
 }
 
 /// What may be said for `ls`.
@@ -390,6 +421,8 @@ mod tests {
             &["--no-such"],
             &["a", "b"],
             &["serve", "--cores"],
+            &["top", "--interval", "0"],
+            &["top", "--interval", "inf"],
             &["verify", "sha256:0"],
             &["verify", "--copy"],
             &["import"],

@@ -7,28 +7,35 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::IsTerminal as _;
+use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::format::{Format, Writer};
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::admin::Recent;
 use crate::config::{LogFormatter, LogLevel, LogOptions};
 
 /// Sends all further events of the process to standard error, as `options` say. Only the first call of a
 /// process has an effect.
-pub fn init(options: &LogOptions) {
+///
+/// - `recent`: is told of warnings and errors besides, whatever the level.
+pub fn init(options: &LogOptions, recent: Arc<Recent>) {
     let ansi = options.formatter == LogFormatter::Text && std::io::stderr().is_terminal();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(level(options.level))
+    let lines = tracing_subscriber::fmt::layer()
         .with_ansi(ansi)
         .with_writer(std::io::stderr)
-        .event_format(Lines::new(options))
-        .finish();
+        .event_format(Lines::new(options));
+    let subscriber = tracing_subscriber::registry()
+        .with(super::recent::layer(recent))
+        .with(lines.with_filter(level(options.level)));
     // Fails only where a subscriber is set already, which is then the one that was asked for first.
     let _ = tracing::subscriber::set_global_default(subscriber);
 }
@@ -169,7 +176,7 @@ impl Visit for JsonFields<'_> {
 #[cfg(test)]
 mod tests {
     use std::io;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     use super::*;
 

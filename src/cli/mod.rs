@@ -3,7 +3,7 @@
 //! `transship serve [CONFIG]`, `transship check [CONFIG]`, and `transship CONFIG`, which is what the
 //! content cache's container was started with and means `serve CONFIG`. `transship verify [DIGEST…]` and
 //! `transship import DIR` go over what is stored; `pin`, `unpin` and `pins` say what is never evicted.
-//! `status`, `ls`, `show`, `purge`, `drain` and `reload` ask a running server, see `ask`.
+//! `status`, `top`, `ls`, `show`, `purge`, `drain` and `reload` ask a running server, see `ask`.
 //!
 //! This is the only module that looks at the process's arguments, environment and user. Exit codes: 0 is
 //! well, 1 is a configuration that does not hold, a server that could not serve or refused, or a store that is
@@ -21,11 +21,13 @@ mod levels;
 pub mod log;
 mod pin;
 mod progress;
+mod recent;
 mod remote;
 mod serve;
 mod sockets;
 mod table;
 mod told;
+mod top;
 mod upgrade;
 mod verify;
 mod watchdog;
@@ -102,6 +104,9 @@ fn run_command(command: Command) -> Result<ExitCode, Vec<String>> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Status(remote) => Ok(ask::run(&remote, |server, out| ask::status(server, out))),
+        Command::Top(top) => Ok(ask::run(&top.remote, |server, out| {
+            top::run(server, &top, out)
+        })),
         Command::Ls(list) => Ok(ask::run(&list.remote, |server, out| {
             ask::list(server, &list, out)
         })),

@@ -18,7 +18,7 @@ use super::upgrade::Upgrade;
 use super::watchdog::Watchdog;
 use crate::access::Access;
 use crate::access_log::AccessLog;
-use crate::admin::{self, Admin};
+use crate::admin::{self, Admin, Recent};
 use crate::config::{Effective, Settings};
 use crate::fill::Fills;
 use crate::limits::CERTIFICATES_LOOK_EVERY;
@@ -42,11 +42,12 @@ const SINK_THREADS_MIN: usize = 2;
 
 /// Serves until SIGTERM or SIGINT, then drains.
 pub(super) fn serve(effective: Effective) -> ExitCode {
-    super::log::init(&effective.settings.log);
+    let recent = Arc::default();
+    super::log::init(&effective.settings.log, Arc::clone(&recent));
     for warning in &effective.warnings {
         tracing::warn!("{warning}");
     }
-    match run(effective.settings) {
+    match run(effective.settings, recent) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
@@ -55,7 +56,7 @@ pub(super) fn serve(effective: Effective) -> ExitCode {
     }
 }
 
-fn run(mut settings: Settings) -> io::Result<()> {
+fn run(mut settings: Settings, recent: Arc<Recent>) -> io::Result<()> {
     // A file that may grow no further (RLIMIT_FSIZE) is a failed write, not the end of the process.
     signal_hook::flag::register(SIGXFSZ, Arc::default())?;
     let open_files = raise_open_files();
@@ -112,6 +113,7 @@ fn run(mut settings: Settings) -> io::Result<()> {
         listen: sockets.listen.to_string(),
         steering: Arc::new(helm),
         succeeded: Arc::clone(&succeeded),
+        recent,
     };
     let (ours, again) = (Arc::clone(&service), sockets.again()?);
     let before_us = asked_at(predecessor.as_ref());

@@ -221,6 +221,18 @@ impl Store {
         self.links.repositories(digest, most)
     }
 
+    /// Returns the repositories whose blobs among `rows` have most hits, the busiest first, at most `most`. What
+    /// several have counts for each.
+    #[must_use]
+    pub fn busiest_repositories(&self, rows: &[Row], most: usize) -> Vec<(String, u64)> {
+        let weights: Vec<_> = rows
+            .iter()
+            .filter(|row| row.kind == Kind::Blob)
+            .map(|row| (row.digest, u64::from(row.hits)))
+            .collect();
+        self.links.rank(&weights, most)
+    }
+
     /// Returns the pins that keep a digest. Reads the manifests that are pinned.
     #[must_use]
     pub fn pinned_by(&self, digest: &Digest) -> Vec<String> {
@@ -380,6 +392,31 @@ mod tests {
         assert!(store.lookup(&one).is_none() && !store.has_file(&one));
         assert!(store.show(&one).is_empty() && store.repositories(&one, 9).is_empty());
         assert_eq!(store.purge(&one, true).unwrap(), Purge::Absent);
+    }
+
+    #[test]
+    fn the_busiest_repositories_are_those_whose_blobs_are_hit_most() {
+        let root = tempfile::tempdir().unwrap();
+        let store = stocked(root.path(), 3);
+        let busy = |digest: Digest, hits| Row {
+            digest,
+            kind: Kind::Blob,
+            size_bytes: 1,
+            last_use: 1,
+            hits,
+            is_pinned: false,
+        };
+        let digests = [b"a", b"b", b"c"].map(|bytes| Digest::of(Algorithm::Sha256, bytes));
+        store.links.link("busy", &digests[0]);
+        store.links.link("shared", &digests[0]);
+        store.links.link("shared", &digests[1]);
+        store.links.link("idle", &digests[2]);
+        let rows = [(0, 5), (1, 2), (2, 1)].map(|(one, hits)| busy(digests[one], hits));
+        let named = |name: &str, hits| (name.to_owned(), hits);
+        assert_eq!(
+            store.busiest_repositories(&rows, 2),
+            [named("shared", 7), named("busy", 5)]
+        );
     }
 
     #[test]

@@ -112,12 +112,13 @@ fn is(kind: &str, value: &Value) -> bool {
 }
 
 /// Every path, in an order in which each can be asked.
-fn calls(pin: &str) -> [(&'static str, &'static str, u16, &str); 16] {
+fn calls(pin: &str) -> [(&'static str, &'static str, u16, &str); 17] {
     [
         ("POST", "/v1/pins", 200, pin),
         ("GET", "/v1/pins", 200, ""),
         ("POST", "/v1/pins", 400, "{}"),
         ("GET", "/v1/status", 200, ""),
+        ("GET", "/v1/live", 200, ""),
         ("GET", "/v1/blobs", 200, ""),
         ("GET", "/v1/fills", 200, ""),
         ("GET", "/v1/upstreams", 200, ""),

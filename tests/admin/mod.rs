@@ -4,6 +4,8 @@ mod api;
 mod commands;
 mod described;
 mod guard;
+mod page;
+mod top;
 
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;

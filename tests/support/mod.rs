@@ -1,6 +1,7 @@
 //! What the tests stand on: processes, an origin that does as it is told, clients, content.
 
 pub mod blob;
+pub mod browser;
 pub mod client;
 pub mod disk;
 pub mod fault_fs;
@@ -19,6 +20,7 @@ pub mod token_server;
 pub mod transship;
 
 pub use blob::{Blob, assert_same};
+pub use browser::Browser;
 pub use client::{Client, Reply};
 pub use disk::{Cut, LoopDisk};
 pub use fault_fs::{Fault, FaultFs, Op};

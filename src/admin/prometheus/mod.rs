@@ -1,6 +1,6 @@
 //! The counters in Prometheus' text format.
 
-mod process;
+pub(super) mod process;
 
 use std::collections::HashMap;
 

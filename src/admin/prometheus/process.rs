@@ -11,7 +11,7 @@ use crate::metrics::table::{
 /// What the names of cores' threads begin with; their number follows.
 const CORE: &str = "core-";
 
-pub(super) fn samples() -> Vec<Sample> {
+pub(in crate::admin) fn samples() -> Vec<Sample> {
     let Ok(process) = Process::myself() else {
         return Vec::new();
     };

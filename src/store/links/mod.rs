@@ -104,6 +104,11 @@ impl Links {
         self.table.repositories(digest, most)
     }
 
+    /// Returns the repositories that have most of `weights`, the heaviest first, at most `most`.
+    pub(super) fn rank(&self, weights: &[(Digest, u64)], most: usize) -> Vec<(String, u64)> {
+        self.table.rank(weights, most)
+    }
+
     /// Forgets every link of `digest`.
     pub(super) fn unlink(&self, digest: &Digest) {
         self.table.remove(digest, || {

@@ -91,12 +91,7 @@ impl Table {
         let key = key(digest);
         let mut numbers = {
             let shard = self.shard(&key).read();
-            let first = shard.first.get(&key).copied();
-            let further = shard.further.get(&key).map_or(&[][..], Vec::as_slice);
-            first
-                .into_iter()
-                .chain(further.iter().copied())
-                .collect::<Vec<_>>()
+            shard.numbers(&key).collect::<Vec<_>>()
         };
         numbers.sort_unstable();
         let mut found = Vec::new();
@@ -108,6 +103,30 @@ impl Table {
         }
         found.sort_unstable();
         found.truncate(most);
+        found
+    }
+
+    /// Returns the repositories that have most of `weights`, the heaviest first, at most `most`. Costs a look at
+    /// every name, each shard's lock in turn.
+    pub(super) fn rank(&self, weights: &[(Digest, u64)], most: usize) -> Vec<(String, u64)> {
+        let mut sums: HashMap<Repository, u64> = HashMap::new();
+        for (digest, weight) in weights {
+            let key = key(digest);
+            for number in self.shard(&key).read().numbers(&key) {
+                *sums.entry(number).or_default() += weight;
+            }
+        }
+        let mut ranked: Vec<_> = sums.into_iter().collect();
+        ranked.sort_unstable_by_key(|(number, sum)| (std::cmp::Reverse(*sum), *number));
+        ranked.truncate(most);
+        let sums: HashMap<_, _> = ranked.into_iter().collect();
+        let mut found = Vec::new();
+        for names in &self.names {
+            for (name, number) in names.read().iter() {
+                found.extend(sums.get(number).map(|sum| (name.to_string(), *sum)));
+            }
+        }
+        found.sort_unstable_by(|(a, x), (b, y)| y.cmp(x).then_with(|| a.cmp(b)));
         found
     }
 
@@ -141,6 +160,13 @@ impl Table {
 }
 
 impl Shard {
+    /// Returns the repositories that have a digest.
+    fn numbers(&self, key: &Key) -> impl Iterator<Item = Repository> {
+        let first = self.first.get(key).copied();
+        let further = self.further.get(key).map_or(&[][..], Vec::as_slice);
+        first.into_iter().chain(further.iter().copied())
+    }
+
     fn holds(&self, key: &Key, repository: Repository) -> bool {
         match self.first.get(key) {
             None => false,
