@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::support::process::{Process, output, run, until};
@@ -91,7 +92,7 @@ impl Machine {
         );
         let mut init = None;
         until("systemd-nspawn has started an init", || {
-            init = child_of(nspawn.id());
+            init = init_below(nspawn.id());
             init.is_some()
         });
         let machine = Self {
@@ -139,7 +140,7 @@ impl Machine {
             text(&output.stderr),
             text(
                 &self
-                    .output(&["journalctl", "--no-pager", "-n", "40"])
+                    .output(&["journalctl", "--no-pager", "-n", "15"])
                     .stdout
             ),
         );
@@ -163,16 +164,22 @@ impl Machine {
 impl Drop for Machine {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let journal = self.output(&["journalctl", "--no-pager", "-n", "60"]);
+            let journal = self.output(&["journalctl", "--no-pager", "-n", "15"]);
             eprintln!(
                 "--- journal of {} ---\n{}",
                 self.name,
                 String::from_utf8_lossy(&journal.stdout)
             );
         }
-        // With the first process of a PID namespace the kernel ends all the others.
-        run(Command::new("kill").args(["-KILL", &self.init.to_string()]));
+        // With the first process of a PID namespace the kernel ends all the others. It has not been waited for by
+        // systemd-nspawn as long as that runs.
+        if init_below(self.nspawn.id()) == Some(self.init) {
+            let init = Pid::from_raw(i32::try_from(self.init).unwrap()).unwrap();
+            let _ = kill_process(init, Signal::KILL);
+        }
         self.nspawn.exit();
+        // What it leaves when it could not end in order.
+        let _ = fs::remove_dir(Path::new("/run/systemd/nspawn/propagate").join(&self.name));
         until("its cgroups are gone", || remove_groups(&self.cgroup));
     }
 }
@@ -187,10 +194,16 @@ fn cgroups() -> PathBuf {
     PathBuf::from(found.expect("a mount of cgroup2")[1])
 }
 
-fn child_of(process: u32) -> Option<u32> {
-    let path = format!("/proc/{process}/task/{process}/children");
-    let children = fs::read_to_string(path).ok()?;
-    children.split_whitespace().next()?.parse().ok()
+/// Returns the child of systemd-nspawn that has become the first process of the machine: before it there are others,
+/// which only prepare.
+fn init_below(nspawn: u32) -> Option<u32> {
+    let children = fs::read_to_string(format!("/proc/{nspawn}/task/{nspawn}/children")).ok()?;
+    let mut children = children.split_whitespace();
+    let init = children.find(|child| {
+        let comm = fs::read_to_string(format!("/proc/{child}/comm"));
+        comm.is_ok_and(|comm| comm.trim() == "systemd")
+    });
+    init?.parse().ok()
 }
 
 /// Removes a group and those below it; false while there is still a process in one of them.
