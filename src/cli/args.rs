@@ -19,7 +19,7 @@ Any key of the file can be set by the environment: REGISTRY_HTTP_ADDR=:443 is ht
 Flags override the environment, the environment overrides the file.";
 
 /// First arguments that are commands.
-const WORDS: [&str; 16] = [
+const WORDS: [&str; 17] = [
     "serve",
     "check",
     "status",
@@ -33,6 +33,7 @@ const WORDS: [&str; 16] = [
     "reload",
     "verify",
     "import",
+    "tune",
     "completions",
     "man",
     "help",
@@ -68,6 +69,10 @@ pub(super) enum Command {
     /// Run it again after it was broken off: what is here already is passed over. Exits with 0 if all of
     /// it is here, with 1 if anything was damaged or could not be read.
     Import(Import),
+    /// Say which settings of this host matter, what they are here, and what they should be. Changes nothing.
+    ///
+    /// Exits with 0 if nothing is lacking, with 1 if something is.
+    Tune(Tune),
     /// Say how a running server is.
     Status(Remote),
     /// List what a running server has stored.
@@ -195,6 +200,16 @@ pub(super) struct Import {
     /// Copy every file, even where it could be linked.
     #[arg(long)]
     pub(super) copy: bool,
+    #[command(flatten)]
+    pub(super) place: Place,
+}
+
+/// What may be said for `tune`.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Tune {
+    /// Print JSON.
+    #[arg(long)]
+    pub(super) json: bool,
     #[command(flatten)]
     pub(super) place: Place,
 }
