@@ -34,6 +34,8 @@ needed=(
     mmdebstrap:mmdebstrap
     dpkg-shlibdeps:dpkg-dev
     lintian:lintian
+    openssl:openssl
+    python3:python3-venv
     promtool:prometheus
     prometheus:prometheus
 )

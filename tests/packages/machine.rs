@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::support::process::{Process, output, run, until};
 
 /// Folder that outlives the tests: a root takes a minute or two to make.
-fn kept() -> PathBuf {
+pub fn kept() -> PathBuf {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/packages");
     fs::create_dir_all(&folder).unwrap();
     folder

@@ -93,8 +93,9 @@ const SYSCTLS: [Sysctl; 12] = [
         name: "kernel.io_uring_disabled",
         wanted: Wanted::Is(0),
         set: Some("0"),
-        reason: "without io_uring transship runs on epoll: 10 to 25 % more CPU for each request",
-        source: "measured: DEFER_TASKRUN beside epoll, 64-byte echo on one core",
+        reason: "without io_uring transship runs on epoll: 3 % more CPU for a small request, and a core that steps back by \
+                 timers instead of completions",
+        source: "measured: 4.91 against 4.75 µs of CPU for each small request on one core",
     },
     Sysctl {
         name: "vm.dirty_ratio",

@@ -1,0 +1,157 @@
+//! The container image: built on a base made here, and run by the documented line.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use super::machine::base;
+use crate::support::process::{output, run, until};
+use crate::support::registry::free_host;
+use crate::support::transship::BINARY;
+use crate::support::{Client, Origin, assert_same};
+
+/// podman with images and containers of its own, below a folder; dropping it removes them.
+struct Podman {
+    folder: TempDir,
+}
+
+impl Podman {
+    fn new() -> Self {
+        let folder = TempDir::with_prefix("podman-").unwrap();
+        Self { folder }
+    }
+
+    fn command(&self) -> Command {
+        let at = |name: &str| self.folder.path().join(name);
+        let mut command = Command::new("podman");
+        command
+            .arg("--root")
+            .arg(at("root"))
+            .arg("--runroot")
+            .arg(at("run"))
+            // Copies instead of an overlay on what may be one already; no systemd is asked for groups.
+            .args(["--storage-driver=vfs", "--cgroup-manager=cgroupfs"]);
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> String {
+        run(self.command().args(arguments))
+    }
+}
+
+impl Drop for Podman {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = output(self.command().args(["logs", "cache"]));
+            eprintln!(
+                "--- log of the container ---\n{}",
+                String::from_utf8_lossy(&log.stderr)
+            );
+        }
+        let _ = output(
+            self.command()
+                .args(["rm", "--force", "--all", "--time", "0"]),
+        );
+        let _ = output(self.command().args(["rmi", "--force", "--all"]));
+    }
+}
+
+/// Returns the Dockerfile's last stage, which takes the program from the folder instead of from the stage that builds
+/// it: that one needs an hour's worth of network and processors.
+fn last_stage() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/container/Dockerfile");
+    let text = fs::read_to_string(path).unwrap();
+    let (arguments, rest) = text.split_once("FROM ${BUILDER} AS build").unwrap();
+    let (_, last) = rest.split_once("FROM ${BASE}").unwrap();
+    assert_eq!(last.matches("--from=build ").count(), 2);
+    format!(
+        "{arguments}FROM ${{BASE}}{}",
+        last.replace("--from=build ", "")
+    )
+}
+
+#[test]
+fn the_image_runs_by_the_line_that_is_documented() {
+    // Whoever replaces a content cache would have to write its command line anew, or run it as root.
+    let podman = Podman::new();
+    run(podman
+        .command()
+        .arg("import")
+        .arg(base())
+        .arg("localhost/base:test"));
+    let context = TempDir::new().unwrap();
+    let put = |name: &str, text: &str| fs::write(context.path().join(name), text).unwrap();
+    put("Dockerfile", &last_stage());
+    fs::create_dir_all(context.path().join("out/storage")).unwrap();
+    run(Command::new("strip")
+        .arg("-o")
+        .arg(context.path().join("out/transship"))
+        .arg(BINARY));
+    run(podman
+        .command()
+        .args(["build", "--quiet", "--isolation=chroot", "--format=docker"])
+        .args([
+            "--build-arg",
+            "BASE=localhost/base:test",
+            "--tag",
+            "transship:test",
+        ])
+        .arg(context.path()));
+
+    let origin = Origin::start();
+    let addr = free_host();
+    let (_, port) = addr.rsplit_once(':').unwrap();
+    let admin = free_host();
+    put(
+        "config.yml",
+        &format!(
+            "version: 0.1\nstorage:\n  delete: {{enabled: true}}\n  filesystem: {{rootdirectory: /var/lib/registry}}\n\
+             http:\n  addr: :{port}\n  debug: {{addr: '{admin}'}}\nmiddleware:\n  registry:\n    - name: downstream\n      options:\n\
+             \x20       blobttl: 24h\n        upstreams: ['{}']\n",
+            origin.url()
+        ),
+    );
+    let config = context.path().join("config.yml");
+    // Of the documented line, `--publish 5000:5000` is missing: the container shares the network of the tests, whose
+    // origin it has to reach.
+    podman.run(&[
+        "run",
+        "--detach",
+        "--restart=always",
+        "--name=cache",
+        "--network=host",
+        "--cgroups=disabled",
+        &format!("--volume={}:/config.yml", config.display()),
+        "transship:test",
+        "/config.yml",
+    ]);
+    until("it listens", || {
+        Client::try_connect(addr.parse().unwrap()).is_ok()
+    });
+    let blob = origin.make(1, 300_000);
+    let reply = Client::connect(addr.parse().unwrap()).get(&blob.path());
+    assert_same(&reply.body, &blob.bytes);
+    let user = podman.run(&["inspect", "--format={{.Config.User}}", "cache"]);
+    assert_eq!(user.trim(), "65532:65532");
+    // What the image's health check runs, with the address of this test.
+    let status = podman.run(&[
+        "exec",
+        "cache",
+        "/usr/bin/transship",
+        "status",
+        "--admin",
+        &format!("http://{admin}"),
+    ]);
+    assert!(status.contains("ready"), "{status}");
+    let check = podman.run(&[
+        "inspect",
+        "--format={{json .Config.Healthcheck}}",
+        "transship:test",
+    ]);
+    assert!(
+        check.contains("transship") && check.contains("status"),
+        "{check}"
+    );
+}
