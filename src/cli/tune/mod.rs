@@ -57,6 +57,8 @@ struct Finding {
     reason: &'static str,
     /// Who has measured it, or where it is written.
     source: &'static str,
+    /// A command that changes it until the next boot.
+    command: Option<String>,
 }
 
 impl Finding {
@@ -68,6 +70,7 @@ impl Finding {
             "state": self.state.label(),
             "reason": self.reason,
             "source": self.source,
+            "command": self.command,
         })
     }
 }
@@ -111,6 +114,13 @@ fn write_lines(findings: &[Finding], out: &mut dyn Write) -> io::Result<()> {
         let (state, name, here) = (found.state.label(), &found.name, &found.here);
         writeln!(out, "{state:<8} {name}: {here} (wanted: {})", found.wanted)?;
         writeln!(out, "         {} [{}]", found.reason, found.source)?;
+        let command = found
+            .command
+            .as_deref()
+            .filter(|_| found.state == State::Lacking);
+        if let Some(command) = command {
+            writeln!(out, "         {command}")?;
+        }
     }
     let lacking = findings.iter().filter(|f| f.state == State::Lacking);
     writeln!(out, "{} of {} lacking", lacking.count(), findings.len())

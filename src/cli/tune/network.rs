@@ -45,6 +45,7 @@ fn queues(host: &Host, card: &str) -> Finding {
         reason: "with one queue a single processor handles all that comes in, acknowledgements of what is sent too, \
                  while the core that runs there serves less",
         source: "kernel: networking/scaling",
+        command: None,
     }
 }
 
@@ -85,5 +86,6 @@ fn interrupts(host: &Host, card: &str) -> Option<Finding> {
         state,
         reason: "queues that interrupt one processor are one queue",
         source: "kernel: networking/scaling",
+        command: None,
     })
 }

@@ -140,6 +140,9 @@ impl Sysctl {
             state: self.wanted.state(numbers.as_deref()),
             reason: self.reason,
             source: self.source,
+            command: self
+                .set
+                .map(|value| format!("sysctl -w {}='{value}'", self.name)),
         }
     }
 }

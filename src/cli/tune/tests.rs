@@ -177,6 +177,12 @@ fn people_and_scripts_are_told_the_same() {
     let json: Value = serde_json::from_slice(&json).unwrap();
     assert_eq!(json[0]["here"], "128");
     assert_eq!(json[0]["state"], "lacking");
+    assert_eq!(json[0]["command"], "sysctl -w net.core.somaxconn='4096'");
+    assert_eq!(
+        lines.matches("sysctl -w").count(),
+        1,
+        "only of what is lacking"
+    );
     assert_eq!(json.as_array().unwrap().len(), findings.len());
 }
 
