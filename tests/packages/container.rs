@@ -156,13 +156,9 @@ fn the_image_runs_by_the_line_that_is_documented() {
         &format!("http://{admin}"),
     ]);
     assert!(status.contains("ready"), "{status}");
-    let check = podman.run(&[
-        "inspect",
-        "--format={{json .Config.Healthcheck}}",
-        "transship:test",
-    ]);
-    assert!(
-        check.contains("transship") && check.contains("status"),
-        "{check}"
-    );
+    let image = podman.run(&["inspect", "--type=image", "transship:test"]);
+    let image: serde_json::Value = serde_json::from_str(&image).unwrap();
+    let check = &image[0]["Healthcheck"]["Test"];
+    assert_eq!(check[1], "/usr/bin/transship", "{image:#}");
+    assert_eq!(check[2], "status");
 }
