@@ -74,18 +74,14 @@ fn last_stage() -> String {
     )
 }
 
-#[test]
-fn the_image_runs_by_the_line_that_is_documented() {
-    // Whoever replaces a content cache would have to write its command line anew, or run it as root.
-    let podman = Podman::new();
+/// Builds the image on a base made here, with the program under test, as `transship:test`.
+fn build(podman: &Podman, context: &TempDir) {
     run(podman
         .command()
         .arg("import")
         .arg(base())
         .arg("localhost/base:test"));
-    let context = TempDir::new().unwrap();
-    let put = |name: &str, text: &str| fs::write(context.path().join(name), text).unwrap();
-    put("Dockerfile", &last_stage());
+    fs::write(context.path().join("Dockerfile"), last_stage()).unwrap();
     fs::create_dir_all(context.path().join("out/storage")).unwrap();
     run(Command::new("strip")
         .arg("-o")
@@ -107,21 +103,30 @@ fn the_image_runs_by_the_line_that_is_documented() {
             "transship:test",
         ])
         .arg(context.path()));
+}
+
+#[test]
+fn the_image_runs_by_the_line_that_is_documented() {
+    // Whoever replaces a content cache would have to write its command line anew, or run it as root.
+    let podman = Podman::new();
+    let context = TempDir::new().unwrap();
+    build(&podman, &context);
 
     let origin = Origin::start();
     let addr = free_host();
     let (_, port) = addr.rsplit_once(':').unwrap();
     let admin = free_host();
-    put(
-        "config.yml",
-        &format!(
+    let config = context.path().join("config.yml");
+    fs::write(
+        &config,
+        format!(
             "version: 0.1\nstorage:\n  delete: {{enabled: true}}\n  filesystem: {{rootdirectory: /var/lib/registry}}\n\
              http:\n  addr: :{port}\n  debug: {{addr: '{admin}'}}\nmiddleware:\n  registry:\n    - name: downstream\n      options:\n\
              \x20       blobttl: 24h\n        upstreams: ['{}']\n",
             origin.url()
         ),
-    );
-    let config = context.path().join("config.yml");
+    )
+    .unwrap();
     // Of the documented line, `--publish 5000:5000` is missing: the container shares the network of the tests, whose
     // origin it has to reach.
     podman.run(&[
