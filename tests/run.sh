@@ -70,7 +70,7 @@ if ((EUID != 0)); then
 fi
 
 step "shell scripts"
-for script in tests/run.sh .ci/run packaging/release.sh packaging/deb/build.sh; do
+for script in tests/run.sh .ci/run packaging/release.sh packaging/deb/build.sh tuning/nic-queues.sh; do
     bash -n "$script"
 done
 for script in packaging/deb/{postinst,prerm,postrm}; do
