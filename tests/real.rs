@@ -27,6 +27,7 @@ mod herd;
 mod logs;
 mod manifest;
 mod operate;
+mod packages;
 mod passing;
 mod protocol;
 mod runtime;

@@ -3,7 +3,8 @@
 //! `transship serve [CONFIG]`, `transship check [CONFIG]`, and `transship CONFIG`, which is what the
 //! content cache's container was started with and means `serve CONFIG`. `transship verify [DIGEST…]` and
 //! `transship import DIR` go over what is stored; `pin`, `unpin` and `pins` say what is never evicted.
-//! `status`, `top`, `ls`, `show`, `purge`, `drain` and `reload` ask a running server, see `ask`.
+//! `tune` looks at the host. `status`, `top`, `ls`, `show`, `purge`, `drain`, `reload` and `upgrade` ask a running
+//! server, see `ask`.
 //!
 //! This is the only module that looks at the process's arguments, environment and user. Exit codes: 0 is
 //! well, 1 is a configuration that does not hold, a server that could not serve or refused, or a store that is
@@ -28,6 +29,7 @@ mod sockets;
 mod table;
 mod told;
 mod top;
+mod tune;
 mod upgrade;
 mod verify;
 mod watchdog;
@@ -88,6 +90,10 @@ fn run_command(command: Command) -> Result<ExitCode, Vec<String>> {
         Command::Import(options) => {
             let root = root(&told(options.place.into_options())?)?;
             Ok(import::run(&options.from, &root, options.copy))
+        }
+        Command::Tune(options) => {
+            let root = root(&told(options.place.clone().into_options())?)?;
+            Ok(tune::run(&options, root, &mut io::stdout().lock()))
         }
         Command::Pin(options) => change_pins(options, Change::Pin, told),
         Command::Unpin(options) => change_pins(options, Change::Unpin, told),

@@ -1,0 +1,7 @@
+//! What is installed, as those who install it meet it.
+
+mod container;
+mod deb;
+mod machine;
+mod manifests;
+mod units;
