@@ -12,11 +12,11 @@ use crate::support::registry::free_host;
 use crate::support::transship::BINARY;
 use crate::support::{Client, Origin, assert_same};
 
-const UNIT: &str = "transship.service";
-const CONFIG: &str = "/etc/transship/config.yml";
+pub(super) const UNIT: &str = "transship.service";
+pub(super) const CONFIG: &str = "/etc/transship/config.yml";
 
 /// Makes a package of the program under test, where the machine can read it.
-fn package(machine: &Machine, version: &str) -> String {
+pub(super) fn package(machine: &Machine, version: &str) -> String {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/deb/build.sh");
     let built = run(Command::new(script)
         .args(["--version", version, BINARY])
@@ -44,13 +44,13 @@ fn paths(machine: &Machine) -> BTreeSet<String> {
 }
 
 /// What the machine is configured to cache, and where clients find it.
-struct Cache {
-    origin: Origin,
-    addr: SocketAddr,
+pub(super) struct Cache {
+    pub(super) origin: Origin,
+    pub(super) addr: SocketAddr,
 }
 
 impl Cache {
-    fn configure(machine: &Machine, path: &str) -> Self {
+    pub(super) fn configure(machine: &Machine, path: &str) -> Self {
         let origin = Origin::start();
         let (addr, admin) = (free_host(), free_host());
         let text = format!(
@@ -66,7 +66,7 @@ impl Cache {
     }
 
     /// Pulls a new blob, twice: once through, once from the store.
-    fn pull(&self, seed: u64) {
+    pub(super) fn pull(&self, seed: u64) {
         let blob = self.origin.make(seed, 300_000);
         for _ in 0..2 {
             let reply = Client::connect(self.addr).get(&blob.path());
@@ -186,11 +186,20 @@ fn an_instance_is_a_server_of_its_own(machine: &Machine) {
 fn an_upgrade_leaves_it_running_with_the_new_program(machine: &Machine, cache: &Cache) {
     let upgrade = package(machine, "0.1.0-2");
     let before = machine.property(UNIT, "MainPID");
+    // More than the sockets between take: the server is still sending when the program is replaced.
+    let blob = cache.origin.make(5, 64 << 20);
+    let mut client = Client::connect(cache.addr);
+    client.ask("GET", &blob.path(), &[]);
+    let head = client.head();
     machine.run(&["dpkg", "--install", &upgrade]);
     until("another process serves", || {
         let now = machine.property(UNIT, "MainPID");
         now != before && now != "0" && machine.property(UNIT, "SubState") == "running"
     });
+    assert_eq!(machine.property(UNIT, "NRestarts"), "0", "handed over");
+    let mut body = Vec::new();
+    assert!(client.body("GET", &head, |bytes| body.extend_from_slice(bytes)));
+    assert_same(&body, &blob.bytes);
     let process = machine.property(UNIT, "MainPID");
     let program = machine.run(&["readlink", &format!("/proc/{process}/exe")]);
     assert_eq!(

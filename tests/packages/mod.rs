@@ -1,5 +1,6 @@
 //! What is installed, as those who install it meet it.
 
+mod activation;
 mod container;
 mod deb;
 mod machine;
