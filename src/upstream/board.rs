@@ -403,7 +403,9 @@ mod tests {
         let tier = Tier::probe(true);
         let cores = Cores::start_unpinned("test-core", &tier, move |_| async move {
             let hops = [("a.example", "http://a.example/")];
-            let board = Arc::new(Board::new(Policy::RoundRobin, usize::MAX, hops.into_iter()));
+            let own = hops.len();
+            let board = Board::new(Policy::RoundRobin, usize::MAX, hops.into_iter(), own);
+            let board = Arc::new(board);
             let mut ticket = board.admit(0).unwrap();
             ticket.began -= Duration::from_secs(5);
             ticket.failed(Failing::Gone, HopOutcome::TimedOut, "gone");
