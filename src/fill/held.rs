@@ -140,6 +140,12 @@ impl Held {
         self.seats.is_empty()
     }
 
+    /// Takes no followers any more if there has never been one; says so.
+    pub(super) fn close_if_new(&mut self) -> bool {
+        self.is_closed |= self.seats_given == 0;
+        self.seats_given == 0
+    }
+
     /// Returns the segment in which the byte at `offset` belongs, and its place there; `None` before there
     /// is such a segment.
     pub(super) fn segment(&self, offset: u64) -> Option<Piece> {

@@ -27,7 +27,6 @@ mod opening;
 mod options;
 mod outcome;
 mod permit;
-mod received;
 mod refusal;
 mod reply;
 mod tags;
@@ -44,6 +43,7 @@ pub use options::{CIPHER_SUITES, ClientAuth, Options, Tls, TlsVersion};
 use crate::access::Access;
 use crate::access_log::AccessLog;
 use crate::fill::Fills;
+use crate::manifests::Manifests;
 use crate::metrics::Metrics;
 use crate::rt::Notify;
 use crate::store::Store;
@@ -68,6 +68,7 @@ pub struct Service {
     outage: Outage,
     absences: Absences,
     manifests: Questions<Result<(), Reply>>,
+    origin: Manifests,
     heads: Questions<Result<blob::Told, Reply>>,
     opening: Opening,
     certificates: Option<Certificates>,
@@ -112,6 +113,11 @@ impl Service {
             .transpose()?;
         Ok(Self {
             addresses: options.connections_per_address_max.map(Addresses::new),
+            origin: Manifests::new(
+                Arc::clone(&parts.store),
+                Arc::clone(&parts.upstream),
+                Arc::clone(&parts.access),
+            ),
             options,
             store: parts.store,
             fills: parts.fills,
