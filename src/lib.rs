@@ -19,3 +19,4 @@ pub mod rt;
 pub mod server;
 pub mod store;
 pub mod upstream;
+pub mod warm;

@@ -80,6 +80,12 @@ impl Fill {
         }
     }
 
+    /// Returns how many bytes have come from next hops.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.story.received()
+    }
+
     /// Says whether whoever it was begun for has gone, and no client has ever come; then none comes any more.
     pub(super) fn is_given_up(&self) -> bool {
         let watchers = &self.watchers;
