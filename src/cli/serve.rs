@@ -24,6 +24,7 @@ use crate::rt::{self, Cores, Tier};
 use crate::server::{self, Parts, Service};
 use crate::store::{Store, import};
 use crate::upstream::Upstream;
+use crate::warm::{self, Warm};
 
 /// Environment variable that asks for epoll; monoio's own name for it.
 const FORCE_EPOLL: &str = "MONOIO_FORCE_LEGACY_DRIVER";
@@ -90,6 +91,14 @@ fn run(mut settings: Settings) -> io::Result<()> {
         metrics: metrics.clone(),
         open_files_per_core: (open_files / 4 / cores).clamp(16, OPEN_BLOBS_MAX),
     };
+    let warming = warm::Parts {
+        store: Arc::clone(&store),
+        fills: Arc::clone(&fills),
+        upstream: Arc::clone(&upstream),
+        access: Arc::clone(&parts.access),
+        counters: metrics.warm(),
+    };
+    let warm = Warm::start(warming, &tier)?;
     let service = Arc::new(Service::new(settings.server.clone(), parts)?);
     let helm = Helm {
         service: Arc::clone(&service),
@@ -100,6 +109,7 @@ fn run(mut settings: Settings) -> io::Result<()> {
         store: Arc::clone(&store),
         fills: Arc::clone(&fills),
         upstream,
+        warm: Arc::clone(&warm),
         listen: String::new(),
         steering: Arc::new(helm),
     };
@@ -113,6 +123,7 @@ fn run(mut settings: Settings) -> io::Result<()> {
     announce(&settings, listen, admin, &store, &tier, cores);
     watchdog.map_or(Ok(()), Watchdog::keep)?;
     running.join()?;
+    warm.end();
     fills.leave_all();
     housekeeping.end();
     if let Some(log) = access_log {
