@@ -3,7 +3,8 @@
 //! `transship serve [CONFIG]`, `transship check [CONFIG]`, and `transship CONFIG`, which is what the
 //! content cache's container was started with and means `serve CONFIG`. `transship verify [DIGEST…]` and
 //! `transship import DIR` go over what is stored; `pin`, `unpin` and `pins` say what is never evicted.
-//! `status`, `ls`, `show`, `purge`, `drain` and `reload` ask a running server, see `ask`.
+//! `status`, `ls`, `show`, `purge`, `drain` and `reload` ask a running server, see `ask`; so does `warm`, which
+//! has it fetch images.
 //!
 //! This is the only module that looks at the process's arguments, environment and user. Exit codes: 0 is
 //! well, 1 is a configuration that does not hold, a server that could not serve or refused, or a store that is
@@ -13,6 +14,7 @@
 mod args;
 mod ask;
 mod check;
+mod fit;
 mod helm;
 mod housekeeping;
 mod import;
@@ -26,6 +28,7 @@ mod sockets;
 mod table;
 mod told;
 mod verify;
+mod warm;
 mod watchdog;
 
 use std::collections::BTreeMap;
@@ -108,6 +111,9 @@ fn run_command(command: Command) -> Result<ExitCode, Vec<String>> {
         })),
         Command::Purge(purge) => Ok(ask::run(&purge.remote, |server, out| {
             ask::purge(server, &purge, out)
+        })),
+        Command::Warm(warm) => Ok(ask::run(&warm.remote, |server, out| {
+            warm::warm(server, &warm, out)
         })),
         Command::Drain(remote) => Ok(ask::run(&remote, |server, out| {
             ask::post(server, "drain", out)
