@@ -34,3 +34,4 @@ mod selftest;
 mod store_commands;
 mod support;
 mod tls;
+mod warm;

@@ -112,7 +112,7 @@ fn is(kind: &str, value: &Value) -> bool {
 }
 
 /// Every path, in an order in which each can be asked.
-fn calls(pin: &str) -> [(&'static str, &'static str, u16, &str); 16] {
+fn calls(pin: &str) -> [(&'static str, &'static str, u16, &str); 23] {
     [
         ("POST", "/v1/pins", 200, pin),
         ("GET", "/v1/pins", 200, ""),
@@ -128,6 +128,18 @@ fn calls(pin: &str) -> [(&'static str, &'static str, u16, &str); 16] {
         ("DELETE", "/v1/pins/{reference}", 404, ""),
         ("DELETE", "/v1/blobs/{digest}", 200, ""),
         ("DELETE", "/v1/blobs/{digest}", 404, ""),
+        ("POST", "/v1/warm", 400, "{}"),
+        (
+            "POST",
+            "/v1/warm",
+            202,
+            r#"{"references": ["no/such"], "pin": true}"#,
+        ),
+        ("GET", "/v1/warm", 200, ""),
+        ("GET", "/v1/warm/{id}", 200, ""),
+        ("DELETE", "/v1/warm/{id}", 200, ""),
+        ("GET", "/v1/warm/{id}", 200, ""),
+        ("DELETE", "/v1/warm/{id}0", 404, ""),
         ("POST", "/v1/reload", 202, ""),
         ("POST", "/v1/drain", 202, ""),
     ]
@@ -153,7 +165,9 @@ fn every_path_answers_what_its_description_says() {
     for (method, pattern, status, body) in calls(&body) {
         let target = pattern
             .replace("{digest}", &blob.digest)
-            .replace("{reference}", &blob.digest);
+            .replace("{reference}", &blob.digest)
+            .replace("{id}", "1");
+        let pattern = pattern.trim_end_matches('0');
         let reply = call(rig.transship.admin, method, &target, body);
         assert_eq!(
             reply.status(),
