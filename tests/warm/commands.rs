@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::{Image, ended};
 use crate::support::process::{Process, output};
 use crate::support::transship::BINARY;
-use crate::support::{Gate, Plan, Rig};
+use crate::support::{Gate, Plan, Rig, until};
 
 fn command(rig: &Rig, arguments: &[&str]) -> Command {
     let mut command = Command::new(BINARY);
@@ -143,6 +143,6 @@ fn an_interrupt_has_the_server_cancel_the_job() {
     warming.signal(Signal::INT);
     assert_eq!(warming.exit().code(), Some(1), "{}", warming.log());
     assert_eq!(ended(&rig.transship, 1)["state"], "cancelled");
-    assert!(warming.log().contains("cancelled"), "{}", warming.log());
+    until("it says so", || warming.log().contains("cancelled"));
     gate.open();
 }

@@ -54,7 +54,7 @@ fn a_private_image_wants_a_login_which_nobody_sees() {
     assert_eq!(rig.transship.get(&target).status(), 401);
     let hers = [("Authorization", ALICE)];
     let reply = rig.transship.client().call("GET", &target, &hers);
-    assert_eq!((reply.status(), reply.cache()), (200, "hit"));
+    assert_eq!((reply.status(), reply.cache()), (200, "hit".to_owned()));
     assert_eq!(rig.origin.count("GET", &target), 1);
 
     let shown = call(

@@ -97,7 +97,12 @@ fn a_real_index_is_fetched_for_one_platform_or_for_all() {
     let arm = layer(layout.path(), 2, "arm64");
     write_index(layout.path(), &[&amd, &arm]);
     run(skopeo()
-        .args(["copy", "--all", "--dest-tls-verify=false"])
+        .args([
+            "copy",
+            "--all",
+            "--preserve-digests",
+            "--dest-tls-verify=false",
+        ])
         .arg(format!("oci:{}:latest", layout.path().display()))
         .arg(format!("docker://{}/test/image:latest", registry.host)));
     let transship = Transship::before(registry.url());
@@ -248,4 +253,23 @@ fn what_is_elsewhere_is_passed_over_and_told_and_an_image_can_be_pinned() {
     let jobs = super::call(&rig.transship, "GET", "/v1/warm", "").json();
     assert_eq!(jobs["jobs"][0]["id"], told["id"]);
     assert_eq!(job(&rig.transship, 1)["pin"], true);
+}
+
+#[test]
+fn what_another_repository_has_brought_is_confirmed_for_this_one() {
+    // The first pull of each layer of a shared base would wait for a question to the origin.
+    let rig = Rig::start();
+    let base = Image::make(&rig.origin, 1, &[100, 200_000]);
+    let text = String::from_utf8(base.manifest.bytes.to_vec()).unwrap();
+    for repository in ["test/one", "test/two"] {
+        rig.origin.tag(repository, "v1", &text);
+        let order = json!({"references": [format!("{repository}:v1")]});
+        assert_eq!(warmed(&rig.transship, &order)["state"], "done");
+    }
+    let before = rig.origin.seen().len();
+    for blob in &base.blobs {
+        assert_eq!(rig.origin.count("GET", &path("test/two", blob)), 0);
+        assert_eq!(rig.transship.get(&path("test/two", blob)).cache(), "hit");
+    }
+    assert_eq!(rig.origin.seen().len(), before, "clients wait for answers");
 }
