@@ -25,7 +25,7 @@ use crate::digest::{Algorithm, Digest};
 use crate::metrics::Counters;
 use crate::registry::{Name, media_type};
 use crate::rt::blocking;
-use crate::store::{Manifest, Store, TagKey};
+use crate::store::{Manifest, Store, TagKey, Tagged};
 use crate::upstream::{self, Authority, Response, Upstream, Urgency};
 use answer::{age, receive, said_digest};
 
@@ -133,24 +133,25 @@ impl Manifests {
     }
 
     /// Returns what a tag meant when the next hop was last asked, if that manifest is here: asked for these
-    /// types, or for all that are known here, if what came then is one of these.
+    /// types, or later for all that are known here, if what came then is one of these.
     pub async fn known(&self, asking: &Asking<'_>, tag: &str) -> Option<Known> {
+        let first = self.store.tagged(asking.key(tag));
         let own = Asking {
             accept: media_type::ACCEPT,
             ..*asking
         };
-        let (first, second) = (self.tagged(asking, tag).await, self.tagged(&own, tag).await);
-        let is_accepted =
-            |known: &Known| media_type::accepts(asking.accept, &known.manifest.media_type);
-        let second = second.filter(is_accepted);
-        first
-            .into_iter()
-            .chain(second)
-            .max_by_key(|known| known.confirmed)
+        let second = self.store.tagged(own.key(tag));
+        let is_later = |second: &Tagged| first.is_none_or(|first| second.age < first.age);
+        if let Some(second) = second.filter(is_later)
+            && let Some(known) = self.here(second).await
+            && media_type::accepts(asking.accept, &known.manifest.media_type)
+        {
+            return Some(known);
+        }
+        self.here(first?).await
     }
 
-    async fn tagged(&self, asking: &Asking<'_>, tag: &str) -> Option<Known> {
-        let tagged = self.store.tagged(asking.key(tag))?;
+    async fn here(&self, tagged: Tagged) -> Option<Known> {
         let manifest = self.stored(tagged.digest).await?;
         Some(Known {
             digest: tagged.digest,
