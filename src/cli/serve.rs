@@ -91,14 +91,7 @@ fn run(mut settings: Settings) -> io::Result<()> {
         metrics: metrics.clone(),
         open_files_per_core: (open_files / 4 / cores).clamp(16, OPEN_BLOBS_MAX),
     };
-    let warming = warm::Parts {
-        store: Arc::clone(&store),
-        fills: Arc::clone(&fills),
-        upstream: Arc::clone(&upstream),
-        access: Arc::clone(&parts.access),
-        counters: metrics.warm(),
-    };
-    let warm = Warm::start(warming, &tier)?;
+    let warm = start_warm(&parts, &tier)?;
     let service = Arc::new(Service::new(settings.server.clone(), parts)?);
     let helm = Helm {
         service: Arc::clone(&service),
@@ -194,6 +187,18 @@ fn announce_access(settings: &Settings) {
     } else {
         tracing::info!(access, %listen, "who may pull");
     }
+}
+
+/// Starts the thread that warms the store.
+fn start_warm(parts: &Parts, tier: &Tier) -> io::Result<Arc<Warm>> {
+    let parts = warm::Parts {
+        store: Arc::clone(&parts.store),
+        fills: Arc::clone(&parts.fills),
+        upstream: Arc::clone(&parts.upstream),
+        access: Arc::clone(&parts.access),
+        counters: parts.metrics.warm(),
+    };
+    Warm::start(parts, tier)
 }
 
 /// Starts what operators talk to; returns the address that it got.

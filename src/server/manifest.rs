@@ -263,7 +263,7 @@ impl Asking<'_> {
             Failure::Refused(refusal) => self.refused(refusal, reference),
             Failure::Unasked(error) => self.unasked(reference, error),
             Failure::Broken(error) => Reply::of_upstream_error(error),
-            Failure::Nonsense(what) => Reply::error(Code::BadGateway, *what),
+            Failure::Nonsense(what) => Reply::error(Code::BadGateway, what),
         }
     }
 
