@@ -120,8 +120,10 @@ impl Held {
 
     /// Takes no more followers if the fill is for those alone who are there and there are none.
     pub(super) fn close_if_idle(&mut self) -> bool {
-        self.is_closed |= self.memory.is_some() && self.seats.is_empty();
-        self.is_closed && self.seats.is_empty()
+        // One that goes to disk ends by itself, also where nobody wants it any more.
+        let is_idle = self.memory.is_some() && self.seats.is_empty();
+        self.is_closed |= is_idle;
+        is_idle
     }
 
     /// Returns how many follow.
