@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module and what it may use; `crate::x` and `super::` within a module are always allowed.
-const MAY_USE: [(&str, &[&str]); 17] = [
+const MAY_USE: [(&str, &[&str]); 19] = [
     ("limits", &[]),
     ("digest", &["limits"]),
     ("metrics", &["limits"]),
@@ -41,6 +41,27 @@ const MAY_USE: [(&str, &[&str]); 17] = [
         ],
     ),
     (
+        "manifests",
+        &[
+            "access", "digest", "limits", "metrics", "registry", "rt", "store", "upstream",
+        ],
+    ),
+    (
+        "warm",
+        &[
+            "access",
+            "digest",
+            "fill",
+            "limits",
+            "manifests",
+            "metrics",
+            "registry",
+            "rt",
+            "store",
+            "upstream",
+        ],
+    ),
+    (
         "server",
         &[
             "access",
@@ -50,6 +71,7 @@ const MAY_USE: [(&str, &[&str]); 17] = [
             "fill",
             "http",
             "limits",
+            "manifests",
             "metrics",
             "registry",
             "rt",
@@ -61,6 +83,7 @@ const MAY_USE: [(&str, &[&str]); 17] = [
         "admin",
         &[
             "auth", "digest", "fill", "http", "limits", "metrics", "rt", "store", "upstream",
+            "warm",
         ],
     ),
     // Types only: the Options of every module.
@@ -94,6 +117,7 @@ const MAY_USE: [(&str, &[&str]); 17] = [
             "server",
             "store",
             "upstream",
+            "warm",
         ],
     ),
     ("main", &["cli"]),

@@ -36,3 +36,4 @@ mod store_commands;
 mod support;
 mod tls;
 mod upgrade;
+mod warm;

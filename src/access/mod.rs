@@ -44,7 +44,7 @@ use crate::metrics::{CheckOutcome, Counters};
 use crate::registry::Name;
 use crate::rt;
 use crate::store::Store;
-use crate::upstream::{Authority, Upstream};
+use crate::upstream::{Authority, Trail, Upstream};
 use checks::{Checks, Question};
 use door::Entrance;
 use greeting::Greeting;
@@ -215,6 +215,31 @@ impl Access {
             trail: shown.trail(),
             claim,
         })
+    }
+
+    /// Returns the visit of whoever `authority` is, on behalf of an operator: no door of the cache's own is in
+    /// its way, and the origin's word is remembered as for a client.
+    #[must_use]
+    pub fn operators_visit(&self, authority: Authority) -> Visit {
+        if self.is_public() {
+            return Visit::public(authority, Trail::default());
+        }
+        let (who, is_clients) = match &authority {
+            Authority::Login(credentials) => {
+                let shown = credentials.basic();
+                (Who::Bearer(self.salt.hash(shown.expose().as_bytes())), true)
+            }
+            _ => (Who::Cache, self.is_clients()),
+        };
+        Visit {
+            authority,
+            trail: Trail::default(),
+            claim: Claim::Asking {
+                who,
+                is_clients,
+                vouched_until: None,
+            },
+        }
     }
 
     /// Says whether `visit` may have `item`, and for how long without being asked again; asks the

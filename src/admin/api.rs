@@ -57,6 +57,10 @@ impl Api {
             Call::RemovePin => self.unpin(argument),
             Call::Upstreams => Ok(Page::json(200, &self.upstreams())),
             Call::Fills => Ok(Page::json(200, &self.fills())),
+            Call::AddWarm => self.warm(&request.body),
+            Call::ListWarm => Ok(self.warm_jobs()),
+            Call::ShowWarm => self.warm_job(argument),
+            Call::CancelWarm => self.cancel_warm(argument),
             Call::Drain => {
                 let accepted = views::Accepted { accepted: "drain" };
                 let page = Page::json(202, &accepted);
@@ -252,7 +256,7 @@ fn reference(text: &str) -> Result<Reference, Page> {
     text.parse().map_err(|error| bad(&format!("{error}")))
 }
 
-fn bad(message: &str) -> Page {
+pub(super) fn bad(message: &str) -> Page {
     Page::error(400, "BAD_REQUEST", message)
 }
 

@@ -27,6 +27,7 @@ mod pulse;
 mod recent;
 mod routes;
 mod views;
+mod warm;
 
 use std::cell::RefCell;
 use std::io;
@@ -48,6 +49,7 @@ use crate::rt::{
 };
 use crate::store::Store;
 use crate::upstream::Upstream;
+use crate::warm::Warm;
 use api::Api;
 use guard::Door;
 use page::{Page, Then};
@@ -100,6 +102,8 @@ pub struct Parts {
     pub fills: Arc<Fills>,
     /// The next hops.
     pub upstream: Arc<Upstream>,
+    /// The jobs that warm the store.
+    pub warm: Arc<Warm>,
     /// Where clients connect.
     pub listen: String,
     /// The server as a whole.

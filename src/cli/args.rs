@@ -69,6 +69,11 @@ pub(super) enum Command {
     Show(Show),
     /// Take blobs and manifests out of the store of a running server. Responses that are sending them go on.
     Purge(Purge),
+    /// Have a running server fetch images before anybody asks for them.
+    ///
+    /// What is here is passed over, and clients come first. Exits with 0 if every image is here, with 1 if one is
+    /// not. Ctrl-C breaks it off; asked again, it goes on where it was.
+    Warm(Warm),
     /// Have a running server take no new connections, finish what is in flight, and end.
     Drain(Remote),
     /// Have the program that is installed now take over from a running server, its connections and all: no client
@@ -165,6 +170,37 @@ pub(super) struct Purge {
     /// Also those that are pinned.
     #[arg(long)]
     pub(super) force: bool,
+    #[command(flatten)]
+    pub(super) remote: Remote,
+}
+
+/// What may be said for `warm`.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Warm {
+    /// NAME, NAME:TAG or NAME@sha256:HEX; names as clients say them, without a host.
+    #[arg(value_name = "IMAGE")]
+    pub(super) images: Vec<String>,
+    /// File with an image a line; # begins a comment, - is standard input.
+    #[arg(long, value_name = "FILE")]
+    pub(super) file: Option<PathBuf>,
+    /// Only this platform, as linux/amd64 or linux/arm64/v8; may be given several times. All of them without.
+    #[arg(long = "platform", value_name = "PLATFORM")]
+    pub(super) platforms: Vec<crate::warm::Platform>,
+    /// Log in to the upstream as this user, for images that the cache itself may not pull.
+    #[arg(long, value_name = "USER", requires = "password_stdin")]
+    pub(super) username: Option<String>,
+    /// The password is the first line of standard input.
+    #[arg(long, requires = "username")]
+    pub(super) password_stdin: bool,
+    /// Pin the images too, so that they stay.
+    #[arg(long)]
+    pub(super) pin: bool,
+    /// How long an image is tried while nothing of it comes; 0 tries once.
+    #[arg(long, value_name = "SECONDS")]
+    pub(super) patience: Option<u64>,
+    /// Do not wait for the end.
+    #[arg(long)]
+    pub(super) detach: bool,
     #[command(flatten)]
     pub(super) remote: Remote,
 }

@@ -11,6 +11,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::args::{self, Place, Remote};
+use super::fit;
 use super::pin::Change;
 use super::remote::{Failure, Server};
 use super::table;
@@ -56,7 +57,7 @@ pub(super) fn is_meant(place: &Place, remote: &Remote) -> bool {
 
 /// Writes to a reader who may have gone, which changes nothing about what was done.
 fn rows(out: Out<'_>, right: &[usize], rows: &[Vec<String>]) {
-    let _ = table::write(out, right, rows);
+    let _ = table::write(out, right, &fit::rows(rows, fit::width()));
 }
 
 fn json(out: Out<'_>, value: &Value) {

@@ -4,7 +4,7 @@
 //! content cache's container was started with and means `serve CONFIG`. `transship verify [DIGEST…]` and
 //! `transship import DIR` go over what is stored; `pin`, `unpin` and `pins` say what is never evicted.
 //! `tune` looks at the host. `status`, `top`, `ls`, `show`, `purge`, `drain`, `reload` and `upgrade` ask a running
-//! server, see `ask`.
+//! server, see `ask`; so does `warm`, which has it fetch images.
 //!
 //! This is the only module that looks at the process's arguments, environment and user. Exit codes: 0 is
 //! well, 1 is a configuration that does not hold, a server that could not serve or refused, or a store that is
@@ -14,6 +14,7 @@
 mod args;
 mod ask;
 mod check;
+mod fit;
 mod handover;
 mod helm;
 mod housekeeping;
@@ -32,6 +33,7 @@ mod top;
 mod tune;
 mod upgrade;
 mod verify;
+mod warm;
 mod watchdog;
 
 use std::collections::BTreeMap;
@@ -121,6 +123,9 @@ fn run_command(command: Command) -> Result<ExitCode, Vec<String>> {
         })),
         Command::Purge(purge) => Ok(ask::run(&purge.remote, |server, out| {
             ask::purge(server, &purge, out)
+        })),
+        Command::Warm(warm) => Ok(ask::run(&warm.remote, |server, out| {
+            warm::warm(server, &warm, out)
         })),
         Command::Drain(remote) => Ok(ask::run(&remote, |server, out| {
             ask::post(server, "drain", out)

@@ -1,4 +1,4 @@
-//! The progress bar of a command that goes over all that is stored.
+//! The progress bar of a command that goes over much: `verify`, `import`, `warm`.
 //!
 //! It shows on standard error if that is a terminal, and lines for the operator are printed above it. Else
 //! there is none: a log has no use for it.
@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 /// What is shown; a template that did not parse would be the plain bar.
 const TEMPLATE: &str =
-    "{wide_bar} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta} left";
+    "{msg}{wide_bar} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta} left";
 
 /// Progress by bytes.
 pub(super) struct Progress {
@@ -33,6 +33,18 @@ impl Progress {
 
     pub(super) fn pass(&self, bytes: u64) {
         self.bar.inc(bytes);
+    }
+
+    /// Shows that `done` of `total` bytes are here, and `note` beside it.
+    pub(super) fn show(&self, done: u64, total: u64, note: &str) {
+        self.bar.set_length(total.max(done));
+        self.bar.set_position(done);
+        self.bar.set_message(format!("{note} "));
+    }
+
+    /// Prints a line to `out`, above the bar.
+    pub(super) fn print(&self, out: &mut dyn io::Write, line: &str) {
+        self.bar.suspend(|| drop(writeln!(out, "{line}")));
     }
 
     /// Prints a line to standard output.

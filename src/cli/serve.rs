@@ -27,6 +27,7 @@ use crate::rt::{self, Cores, Tier};
 use crate::server::{self, Parts, Service};
 use crate::store::{Store, import};
 use crate::upstream::Upstream;
+use crate::warm::{self, Warm};
 
 /// Environment variable that asks for epoll; monoio's own name for it.
 const FORCE_EPOLL: &str = "MONOIO_FORCE_LEGACY_DRIVER";
@@ -99,6 +100,7 @@ fn run(mut settings: Settings, recent: Arc<Recent>) -> io::Result<()> {
         metrics: metrics.clone(),
         open_files_per_core: (open_files / 4 / cores).clamp(16, OPEN_BLOBS_MAX),
     };
+    let warm = start_warm(&parts, &tier)?;
     let service = Arc::new(Service::new(settings.server.clone(), parts)?);
     let helm = Helm {
         service: Arc::clone(&service),
@@ -110,6 +112,7 @@ fn run(mut settings: Settings, recent: Arc<Recent>) -> io::Result<()> {
         store: Arc::clone(&store),
         fills: Arc::clone(&fills),
         upstream: Arc::clone(&upstream),
+        warm: Arc::clone(&warm),
         listen: sockets.listen.to_string(),
         steering: Arc::new(helm),
         succeeded: Arc::clone(&succeeded),
@@ -133,6 +136,7 @@ fn run(mut settings: Settings, recent: Arc<Recent>) -> io::Result<()> {
     service.begin();
     watchdog.map_or(Ok(()), Watchdog::keep)?;
     running.join()?;
+    warm.end();
     fills.leave_all();
     housekeeping.end();
     if let Some(log) = access_log {
@@ -229,6 +233,18 @@ fn announce_access(settings: &Settings) {
     } else {
         tracing::info!(access, %listen, "who may pull");
     }
+}
+
+/// Starts the thread that warms the store.
+fn start_warm(parts: &Parts, tier: &Tier) -> io::Result<Arc<Warm>> {
+    let parts = warm::Parts {
+        store: Arc::clone(&parts.store),
+        fills: Arc::clone(&parts.fills),
+        upstream: Arc::clone(&parts.upstream),
+        access: Arc::clone(&parts.access),
+        counters: parts.metrics.warm(),
+    };
+    Warm::start(parts, tier)
 }
 
 /// Starts what operators talk to; returns the address that it got.

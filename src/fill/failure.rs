@@ -19,7 +19,8 @@ pub enum Failure {
     Nonsense(&'static str),
     /// The disk failed.
     Disk(Arc<std::io::Error>),
-    /// Only parts of the blob were asked for, and nobody asks any more. No follower hears of it.
+    /// Only parts of the blob were asked for, or it was fetched for nobody but a job that has ended, and nobody
+    /// asks any more. No follower hears of it.
     Unwanted,
     /// The fill's own task ended without a word: a bug.
     Lost,

@@ -120,8 +120,10 @@ impl Held {
 
     /// Takes no more followers if the fill is for those alone who are there and there are none.
     pub(super) fn close_if_idle(&mut self) -> bool {
-        self.is_closed |= self.memory.is_some() && self.seats.is_empty();
-        self.is_closed && self.seats.is_empty()
+        // One that goes to disk ends by itself, also where nobody wants it any more.
+        let is_idle = self.memory.is_some() && self.seats.is_empty();
+        self.is_closed |= is_idle;
+        is_idle
     }
 
     /// Returns how many follow.
@@ -138,6 +140,12 @@ impl Held {
     pub(super) fn close_if_left(&mut self) -> bool {
         self.is_closed |= self.seats.is_empty();
         self.seats.is_empty()
+    }
+
+    /// Takes no followers any more if there has never been one; says so.
+    pub(super) fn close_if_new(&mut self) -> bool {
+        self.is_closed |= self.seats_given == 0;
+        self.seats_given == 0
     }
 
     /// Returns the segment in which the byte at `offset` belongs, and its place there; `None` before there

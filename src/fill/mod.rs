@@ -56,6 +56,7 @@ mod stream;
 mod transfer;
 mod view;
 mod wants;
+mod watch;
 
 use std::collections::HashMap;
 use std::io;
@@ -72,6 +73,7 @@ pub use options::{OnRange, Options};
 pub use progress::{Fill, Order};
 pub use view::{Ended, Running};
 pub use wants::Wanted;
+pub use watch::Watch;
 
 use crate::digest::Digest;
 use crate::limits::{FILLS_MAX, PROVING_THREADS, REFUSALS_LOGGED_A_SECOND};
@@ -94,6 +96,17 @@ pub enum Join {
     /// Too late: the blob was committed in the meantime.
     Stored,
     /// Too many fills run; the client may come again.
+    Busy,
+}
+
+/// What a wish for a blob that no client waits for becomes.
+#[derive(Debug)]
+pub enum Prefetch {
+    /// A fill runs.
+    Watched(Watch),
+    /// It is here.
+    Stored,
+    /// Too many fills run.
     Busy,
 }
 
@@ -176,6 +189,8 @@ impl Fills {
         // Joined under the lock: a fill leaves the list before it lets go of its first byte.
         if let Some(follower) = running.get(&digest).and_then(Follower::join) {
             follower.want_span(wanted);
+            // It may have been begun for nobody, and now somebody waits.
+            follower.call();
             return Join::Follow(follower);
         }
         // Looked up under the lock: a fill commits before it leaves the list.
@@ -203,6 +218,41 @@ impl Fills {
         let counters = Arc::clone(counters);
         rt::spawn(async move { transfer::run(&fills, &fill, opening, &counters).await });
         Join::Lead(leader)
+    }
+
+    /// Has `digest` stored, from `repository` and in the name of `authority`, at the priority of what nobody
+    /// waits for: by the fill that runs, or by one on this thread.
+    pub fn prefetch(
+        self: &Arc<Self>,
+        digest: Digest,
+        repository: &str,
+        authority: &Authority,
+        counters: &Arc<Counters>,
+    ) -> Prefetch {
+        let mut running = self.running.lock();
+        if let Some(fill) = running.get(&digest) {
+            return Prefetch::Watched(Watch::join(fill));
+        }
+        if self.store.lookup(&digest).is_some() {
+            return Prefetch::Stored;
+        }
+        // Clients come first: half of the places are theirs alone.
+        if running.len() >= FILLS_MAX / 2 {
+            return Prefetch::Busy;
+        }
+        let fill = Arc::new(Fill::new(
+            digest,
+            repository,
+            authority.clone(),
+            Trail::default(),
+            self.options.on_range,
+        ));
+        let watch = Watch::lead(&fill);
+        running.insert(digest, Arc::clone(&fill));
+        drop(running);
+        let (fills, counters) = (Arc::clone(self), Arc::clone(counters));
+        rt::spawn(async move { transfer::run(&fills, &fill, None, &counters).await });
+        Prefetch::Watched(watch)
     }
 
     /// Says whether a fill of `digest` runs.

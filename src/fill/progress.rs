@@ -13,6 +13,7 @@ use super::landed::Landed;
 use super::sink::Sink;
 use super::view::Story;
 use super::wants::Wants;
+use super::watch::Watchers;
 use super::{Failure, OnRange};
 use crate::digest::Digest;
 use crate::limits::WITHHELD_BYTES;
@@ -103,6 +104,7 @@ pub struct Fill {
     pub(super) waits_for: AtomicU64,
     /// Told when the follower has passed that the task waits for, and when one has left.
     pub(super) passed: Notify,
+    pub(super) watchers: Watchers,
     /// For operators.
     pub(super) story: Story,
 }
@@ -136,6 +138,7 @@ impl Fill {
             held: Mutex::default(),
             waits_for: AtomicU64::new(0),
             passed: Notify::default(),
+            watchers: Watchers::default(),
             story: Story::default(),
         }
     }
@@ -152,7 +155,8 @@ impl Fill {
     }
 
     /// Returns how many bytes may be sent.
-    pub(super) fn filled(&self) -> u64 {
+    #[must_use]
+    pub fn filled(&self) -> u64 {
         self.filled.load(Ordering::Acquire)
     }
 
@@ -253,6 +257,20 @@ impl Fill {
                 other => other.end().map(|end| end.map(Some)),
             })
             .await
+    }
+
+    /// Waits for the end, and returns the blob's size.
+    ///
+    /// # Errors
+    /// Why it failed.
+    pub(super) async fn ended(&self) -> Result<u64, Failure> {
+        let ended = self.changed.wait(|| self.phase.lock().end());
+        ended.await
+    }
+
+    /// Waits until `is_so`, looked at whenever the task is called.
+    pub(super) async fn until(&self, is_so: impl Fn() -> bool) {
+        self.calls.wait(|| is_so().then_some(())).await;
     }
 
     /// As [`Follower::more`], unless the follower finds that it waits for itself.

@@ -32,7 +32,7 @@ use crate::limits::{
 };
 use crate::metrics::{Counters, StreamKind};
 use crate::rt::{self, Group};
-use crate::upstream::{Error, Request, Response, Share, Validator};
+use crate::upstream::{Error, Response, Share, Validator};
 
 type Streams<'s> = Group<'s, (Key, Result<(), Fault>)>;
 
@@ -162,6 +162,9 @@ impl<'f> Schedule<'f> {
             self.start(&mut streams);
             self.fill.set_idle(self.is_idle(&streams));
             let event = self.event(&mut streams).await;
+            if self.fill.is_given_up() {
+                return Err(Failure::Unwanted);
+            }
             match event {
                 Some((key, outcome)) => self.ended(key, outcome)?,
                 None if self.is_unwanted(&streams) => return Err(Failure::Unwanted),
@@ -422,13 +425,6 @@ impl<'f> Schedule<'f> {
         self.flowing.set(self.flowing.get() + 1);
         self.fill.story.set_streams(self.flowing.get());
         Flowing(&self.flowing, self.fill)
-    }
-
-    /// Returns what every request of this fill has in common.
-    pub(super) fn request(&self) -> Request {
-        let mut request = self.fill.request();
-        request.urgency = self.urgency();
-        request
     }
 }
 

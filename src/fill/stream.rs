@@ -9,7 +9,7 @@ use super::schedule::Schedule;
 use super::sink::Sink;
 use crate::limits::{AHEAD_BYTES_MIN, BLOB_BYTES_MAX};
 use crate::metrics::Counters;
-use crate::upstream::{ContentRange, Response, Span, Urgency};
+use crate::upstream::{ContentRange, Response, Span};
 
 /// Why a stream ended before its claim did.
 #[derive(Debug)]
@@ -125,7 +125,7 @@ impl Schedule<'_> {
                 Ok(true) => return self.heed_end(key, said),
                 Err(failure) => return Err(Fault::Hop(failure)),
             }
-            let urgency = self.urgency();
+            let urgency = self.fill.urgency();
             self.share
                 .pay(usize::try_from(count).unwrap_or(usize::MAX), urgency)
                 .await;
@@ -205,7 +205,7 @@ impl Schedule<'_> {
             let plan = self.plan.borrow();
             (plan.rest(key), plan.size_bytes())
         };
-        let mut request = self.request();
+        let mut request = self.fill.request();
         request.patience = Some(self.patience_left());
         request.avoid = self.avoided.borrow().clone();
         if size_bytes != Some(rest.end) || rest.start > 0 {
@@ -215,7 +215,7 @@ impl Schedule<'_> {
             });
             request.if_range = self.validator.borrow().clone();
         }
-        let sent = self.fills.upstream.send(&request).await;
+        let sent = self.fills.ask(self.fill, &mut request).await;
         let response = sent.map_err(|error| Fault::Hop(error.into()))?;
         let answer = read_answer(&response).map_err(|failure| self.avoid(&response, failure))?;
         Ok((response, answer))
@@ -249,7 +249,10 @@ impl Schedule<'_> {
             let count = outcome.map_err(|error| Fault::Hop(error.into()))? as u64;
             self.counters.upstream_bytes.add(count);
             self.share
-                .pay(usize::try_from(count).unwrap_or(usize::MAX), self.urgency())
+                .pay(
+                    usize::try_from(count).unwrap_or(usize::MAX),
+                    self.fill.urgency(),
+                )
                 .await;
             if count == 0 || count > surplus {
                 let failure = Failure::Nonsense("a blob of another size than before");
@@ -258,14 +261,6 @@ impl Schedule<'_> {
             surplus -= count;
         }
         Ok(())
-    }
-
-    /// Returns who waits for this fill.
-    pub(super) fn urgency(&self) -> Urgency {
-        match self.fill.is_followed() {
-            true => Urgency::Client,
-            false => Urgency::Background,
-        }
     }
 }
 

@@ -88,7 +88,7 @@ fn log_failure(fills: &Fills, fill: &Fill, failure: &Failure) {
             tracing::debug!(digest = %fill.digest(), %error, "fill not begun");
         }
         Failure::Unwanted => {
-            tracing::debug!(digest = %fill.digest(), "fill ended: only parts were asked for");
+            tracing::debug!(digest = %fill.digest(), "fill ended: nobody wants all of it");
         }
         _ if !fills.may_log() => tracing::debug!(digest = %fill.digest(), %failure, "fill failed"),
         _ => tracing::warn!(digest = %fill.digest(), %failure, "fill failed"),
@@ -182,14 +182,14 @@ async fn open(
 ) -> Result<(Response, Answer), Failure> {
     let mut request = fill.request();
     request.range = asked;
-    let response = fills.upstream.send(&request).await?;
+    let response = fills.ask(fill, &mut request).await?;
     let is_part = request.range.take().is_some();
     match read_answer(&response) {
         Ok(answer) if is_answer_to(&answer, asked) => Ok((response, answer)),
         // The blob has no such part, how large it is was not told, or it is another part: the whole of it tells.
         _ if is_part && matches!(response.status(), 206 | 416) => {
             drop(response);
-            let response = fills.upstream.send(&request).await?;
+            let response = fills.ask(fill, &mut request).await?;
             let answer = read_answer(&response)?;
             match answer.is_whole {
                 true => Ok((response, answer)),

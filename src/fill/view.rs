@@ -46,6 +46,10 @@ impl Story {
         self.streams.store(streams, Ordering::Relaxed);
     }
 
+    pub(super) fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+
     pub(super) fn set_received(&self, bytes: u64) {
         self.received.store(bytes, Ordering::Relaxed);
     }

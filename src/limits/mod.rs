@@ -103,8 +103,8 @@ pub const LINGER: Duration = Duration::from_secs(2);
 /// How long a core keeps a deleted blob open at most that nobody is being sent: shorter than a fill waits for
 /// the room ([`ROOM_PATIENCE`]).
 pub const CLOSE_DELETED_EVERY: Duration = Duration::from_millis(100);
-/// Longest body of a request to the admin address, in bytes: one reference.
-pub const ADMIN_BODY_BYTES_MAX: usize = 16 * 1024;
+/// Longest body of a request to the admin address, in bytes: a list of [`WARM_IMAGES_MAX`] references.
+pub const ADMIN_BODY_BYTES_MAX: usize = 512 * 1024;
 /// Fills that have ended which are remembered for operators: some 100 KiB.
 pub const FILLS_REMEMBERED: usize = 256;
 /// Blobs hashed at once because a power cut may have damaged them; others wait their turn.
@@ -280,3 +280,29 @@ pub const LOG_LOOK_EVERY: Duration = Duration::from_millis(20);
 pub const LOG_PIECE_BYTES: usize = 64 * 1024;
 /// How long the end waits for an access log that nobody takes.
 pub const LOG_END_WAIT: Duration = Duration::from_secs(2);
+/// Most jobs that warm the store at once; the others wait their turn.
+pub const WARM_JOBS_RUNNING_MAX: usize = 4;
+/// Most jobs that wait for that.
+pub const WARM_JOBS_QUEUED_MAX: usize = 64;
+/// Jobs that have ended and can still be asked about.
+pub const WARM_JOBS_REMEMBERED: usize = 50;
+/// Most images of one job that warms the store.
+pub const WARM_IMAGES_MAX: usize = 1000;
+/// Most platforms that a job asks for.
+pub const WARM_PLATFORMS_MAX: usize = 32;
+/// Blobs that one job fetches at once: enough to fill a line, and clients come first anyway.
+pub const WARM_BLOBS_AT_ONCE: usize = 3;
+/// How many indexes may lie one within the other, the outermost included.
+pub const WARM_DEPTH_MAX: usize = 4;
+/// Most manifests of one image, over all platforms, and most that one index names.
+pub const WARM_MANIFESTS_MAX: usize = 1024;
+/// Most blobs of one manifest; container runtimes stop at 127 layers.
+pub const WARM_BLOBS_MAX: usize = 4096;
+/// Shortest wait before an image that could not be had is tried again.
+pub const WARM_WAIT_MIN: Duration = Duration::from_secs(1);
+/// Longest such wait.
+pub const WARM_WAIT_MAX: Duration = Duration::from_secs(60);
+/// How long an image is tried while nothing of it comes, unless the job says otherwise.
+pub const WARM_PATIENCE: Duration = Duration::from_secs(300);
+/// Longest such time that a job may ask for.
+pub const WARM_PATIENCE_MAX: Duration = Duration::from_secs(24 * 3600);

@@ -18,7 +18,8 @@ pub enum FillOutcome {
     DiskFailed,
     /// The disk failed, and what clients wanted of the blob went past it; nothing is stored.
     PassedThrough,
-    /// Only parts of the blob were asked for (`transship.fill.on_range: only`); nothing is stored.
+    /// Only parts of the blob were asked for (`transship.fill.on_range: only`), or the job that it was begun for was
+    /// cancelled; nothing is stored.
     Unwanted,
 }
 

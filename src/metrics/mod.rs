@@ -27,6 +27,7 @@ mod store;
 pub mod table;
 mod timing;
 mod upstream;
+mod warm;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +43,7 @@ pub use requests::CacheUse;
 pub use store::{DiskTrouble, Removal, StoreNumbers};
 pub use table::{Kind, Metric, Unit};
 pub use upstream::{HopNumbers, HopOutcome};
+pub use warm::WarmOutcome;
 
 use access::AccessCounters;
 use connections::ConnectionCounters;
@@ -49,6 +51,7 @@ use fills::FillCounters;
 use levels::Probe;
 use requests::RequestCounters;
 use timing::ResponseTimes;
+use warm::WarmCounters;
 
 /// One core's numbers.
 #[derive(Debug, Default)]
@@ -59,6 +62,7 @@ pub struct Counters {
     fills: FillCounters,
     access: AccessCounters,
     times: ResponseTimes,
+    warm: WarmCounters,
     /// How often a next hop broke off in the midst of a fill.
     pub fill_breaks: Cell,
     /// Fills that run.
@@ -69,6 +73,8 @@ pub struct Counters {
     pub hit_bytes: Cell,
     /// Body bytes received from next hops.
     pub upstream_bytes: Cell,
+    /// Bytes of blobs that jobs have fetched that warm the store.
+    pub warm_bytes: Cell,
     /// Client connections that are open.
     pub connections: Cell,
     /// Client connections accepted.
@@ -112,6 +118,8 @@ pub struct Histogram {
 #[derive(Clone, Debug)]
 pub struct Metrics {
     cores: Arc<[Arc<Counters>]>,
+    /// Those of the thread that warms the store, which is no core.
+    warm: Arc<Counters>,
     hops: Arc<[Arc<HopNumbers>]>,
     certificate: Arc<Certificate>,
     store: Arc<StoreNumbers>,
@@ -125,6 +133,7 @@ impl Metrics {
     pub fn new(cores: usize) -> Self {
         Self {
             cores: (0..cores).map(|_| Arc::default()).collect(),
+            warm: Arc::default(),
             hops: Arc::new([]),
             certificate: Arc::default(),
             store: Arc::default(),
@@ -178,15 +187,20 @@ impl Metrics {
         Arc::clone(&self.cores[index])
     }
 
+    /// Returns the numbers that the thread writes which warms the store.
+    #[must_use]
+    pub fn warm(&self) -> Arc<Counters> {
+        Arc::clone(&self.warm)
+    }
+
     /// Returns how often each core has gone through its loop.
     pub fn beats(&self) -> impl Iterator<Item = u64> {
         self.cores.iter().map(|core| core.beats.read())
     }
 
     fn sum(&self, of: impl Fn(&Counters) -> &Cell) -> u64 {
-        self.cores
-            .iter()
-            .fold(0, |sum, core| sum.wrapping_add(of(core).read()))
+        let all = self.cores.iter().chain([&self.warm]);
+        all.fold(0, |sum, core| sum.wrapping_add(of(core).read()))
     }
 
     /// Returns every number that is not a histogram.
@@ -197,6 +211,7 @@ impl Metrics {
         samples.extend(self.fill_samples());
         samples.extend(self.access_samples());
         samples.extend(self.hop_samples());
+        samples.extend(self.warm_samples());
         samples.extend(self.log_samples());
         samples.extend(self.certificate.samples());
         samples.extend(self.store.samples());

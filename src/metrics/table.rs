@@ -175,6 +175,14 @@ table! {
             "Chunks of fills that have been received and not been written."
             => "Near four for each running fill: the disk, or hashing, is slower than the upstream.";
     }
+    "Warming" {
+        WARM_JOBS = Counter "transship_warm_jobs_total" Count ["outcome"]
+            "Jobs that warm the store which have ended, by outcome."
+            => "`failed`: ask `GET /v1/warm`, or the log, which images could not be had and why.";
+        WARM_BYTES = Counter "transship_warm_bytes_total" Bytes []
+            "Bytes of blobs that were fetched to warm the store, before any client asked."
+            => "Set against `transship_hit_bytes_total`: what is warmed and never pulled only takes room.";
+    }
     "Upstreams" {
         UPSTREAM_UP = Gauge "transship_upstream_up" Flag ["upstream"]
             "1 while the next hop is asked in its turn, 0 while it counts as down."

@@ -42,6 +42,16 @@ pub fn essence(content_type: &str) -> Option<&str> {
         .then_some(essence)
 }
 
+/// Says whether a list of types, as `Accept` has it, names `essence`, by itself or with all others. Weights are
+/// not heeded: registries do not.
+#[must_use]
+pub fn accepts(accept: &str, essence: &str) -> bool {
+    let mut types = accept
+        .split(',')
+        .map(|one| one.split(';').next().unwrap_or_default().trim());
+    types.any(|one| one == "*/*" || one.eq_ignore_ascii_case(essence))
+}
+
 /// Says whether `essence` is one of [`MANIFESTS`]; types know no case (RFC 9110 §8.3.1).
 #[must_use]
 pub fn is_manifest(essence: &str) -> bool {
@@ -75,5 +85,7 @@ mod tests {
         assert_eq!(essence(&format!("a/{}", "b".repeat(BYTES_MAX))), None);
         assert!(is_manifest(&OCI_MANIFEST.to_uppercase()) && !is_manifest(BLOB));
         assert_eq!(ACCEPT, MANIFESTS.join(", "));
+        assert!(accepts(ACCEPT, DOCKER_LIST) && accepts("a/b, */*", "c/d"));
+        assert!(accepts("a/b;q=0.5,C/D", "c/d") && !accepts("a/b", "a/bc") && !accepts("", "a/b"));
     }
 }

@@ -2,21 +2,21 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::absent::{Asked, Turn};
 use super::context::Context;
-use super::received::{receive, said_digest, stored};
 use super::reply::{Reply, Status};
 use super::{permit, tags};
-use crate::access::{Item, Kind, Shown, Visit, Wanted};
+use crate::access::{Item, Shown, Visit, Wanted};
 use crate::digest::{Algorithm, Digest};
 use crate::http::{Request, if_none_match};
 use crate::limits::REJOINS_MAX;
+use crate::manifests::{self, Failure, Given, Known};
 use crate::metrics::CacheUse;
 use crate::registry::{Code, Name, Reference, media_type};
-use crate::store::{Manifest, TagKey};
-use crate::upstream::{self, Response};
+use crate::store::Manifest;
+use crate::upstream::{self, Refusal, Urgency};
 
 /// Most bytes of a client's `Accept` that are passed on.
 const ACCEPT_BYTES_MAX: usize = 4096;
@@ -80,12 +80,18 @@ impl Found {
         }
     }
 
-    fn behind(self, behind: String, hop: String) -> Self {
-        let hop = Some(hop);
+    /// What a next hop gave just now.
+    fn given(given: Given) -> Self {
+        let (cache, status) = match given.is_unchanged {
+            true => (CacheUse::Hit, REVALIDATED),
+            false => (CacheUse::Miss, CacheUse::Miss.cache_status()),
+        };
         Self {
-            behind,
-            hop,
-            ..self
+            cache_status: status.into(),
+            age: given.age,
+            behind: given.behind,
+            hop: Some(given.hop),
+            ..Self::new(given.digest, given.manifest, cache)
         }
     }
 
@@ -134,15 +140,7 @@ fn accept(request: &Request<'_>) -> String {
     joined
 }
 
-/// What a tag meant when the next hop was last asked.
-struct Known {
-    digest: Digest,
-    manifest: Arc<Manifest>,
-    /// When it said so.
-    confirmed: Instant,
-}
-
-/// Who asks for a manifest, under which name, and in which types.
+/// A client's question for a manifest.
 struct Asking<'a> {
     context: &'a Context,
     shown: Shown<'a>,
@@ -159,7 +157,7 @@ impl Asking<'_> {
         let accept = Digest::of(Algorithm::Sha256, self.accept.as_bytes());
         let asked = Asked::new(self.item(digest), self.visit, Some(accept));
         for _ in 0..REJOINS_MAX {
-            if let Some(manifest) = stored(self.context, digest).await {
+            if let Some(manifest) = service.origin.stored(digest).await {
                 let (shown, item) = (self.shown, self.item(digest));
                 permit::permit(self.context, shown, self.visit, item, None).await?;
                 return Ok(Found::new(digest, manifest, CacheUse::Hit));
@@ -182,86 +180,44 @@ impl Asking<'_> {
 
     /// Asks the next hop for a manifest by its digest.
     async fn fetch(&self, digest: Digest, question: Asked) -> Result<Found, Reply> {
-        let (context, reference) = (self.context, digest.to_string());
-        let asked = Instant::now();
-        let outcome = self.ask(&reference, Some(digest), None).await;
-        let response = outcome.map_err(|error| self.failed(&reference, &error))?;
-        if response.status() != 200 {
-            let absences = &context.service.absences;
-            absences.note(question, &(&response).into());
-            return Err(self.refused(&response, &reference));
+        let service = &self.context.service;
+        match service.origin.by_digest(&self.origins(), digest).await {
+            Ok(given) => Ok(self.given(given)),
+            Err(failure) => {
+                if let Failure::Refused(refusal) = &failure {
+                    service.absences.note(question, refusal);
+                }
+                Err(self.failed(&digest.to_string(), &failure))
+            }
         }
-        let (behind, hop) = (response.cache_status(), response.hop().to_owned());
-        let received = receive(context, response, digest.algorithm(), Some(digest)).await?;
-        self.confirm(digest, asked);
-        Ok(Found::new(digest, received.1, CacheUse::Miss).behind(behind, hop))
     }
 
     /// By the next hop's word; while it says nothing, by its last one, for as long as the operator allows.
     async fn by_tag(&self, tag: &str) -> Result<Found, Reply> {
-        let key = TagKey {
-            repository: self.name.as_str(),
-            tag,
-            accept: Digest::of(Algorithm::Sha256, self.accept.as_bytes()),
-        };
-        let known = self.known(key).await;
-        let etag = known.as_ref().map(|known| format!("\"{}\"", known.digest));
-        let asked = Instant::now();
-        let outcome = self.ask(tag, None, etag).await;
-        if tags::is_away(&outcome) {
-            if let Some(found) = self.stale(known.as_ref(), &outcome) {
-                return Ok(found);
+        let (service, asking) = (&self.context.service, self.origins());
+        let known = service.origin.known(&asking, tag).await;
+        match service.origin.by_tag(&asking, tag, known.as_ref()).await {
+            Ok(given) => {
+                service.outage.tell_answer();
+                Ok(self.given(given))
             }
-        } else if outcome.is_ok() {
-            self.context.service.outage.tell_answer();
-        }
-        let response = outcome.map_err(|error| self.failed(tag, &error))?;
-        let (behind, hop) = (response.cache_status(), response.hop().to_owned());
-        let age = tags::age(&response);
-        let (digest, manifest, cache, status) = match (response.status(), known) {
-            (304, Some(known)) => (known.digest, known.manifest, CacheUse::Hit, REVALIDATED),
-            (200, _) => {
-                let said = said_digest(&response)?;
-                let algorithm = said.as_ref().map_or(Algorithm::Sha256, Digest::algorithm);
-                let received = receive(self.context, response, algorithm, said).await?;
-                let miss = CacheUse::Miss;
-                (received.0, received.1, miss, miss.cache_status())
-            }
-            (status, _) => {
-                if tags::is_gone(status, self.visit.is_clients()) {
-                    self.context.service.store.forget_tag(key.repository, tag);
+            Err(failure) => {
+                if failure.is_away()
+                    && let Some(found) = self.stale(known.as_ref(), &failure)
+                {
+                    return Ok(found);
                 }
-                return Err(self.refused(&response, tag));
+                if failure.is_answer() {
+                    service.outage.tell_answer();
+                }
+                Err(self.failed(tag, &failure))
             }
-        };
-        self.confirm(digest, asked);
-        let store = &self.context.service.store;
-        store.confirm_tag(key, &digest, age.saturating_add(asked.elapsed()));
-        Ok(Found {
-            cache_status: status.into(),
-            age,
-            ..Found::new(digest, manifest, cache).behind(behind, hop)
-        })
-    }
-
-    /// Returns what a tag meant when the next hop was last asked, if that manifest is here.
-    async fn known(&self, key: TagKey<'_>) -> Option<Known> {
-        let tagged = self.context.service.store.tagged(key)?;
-        let manifest = stored(self.context, tagged.digest).await?;
-        Some(Known {
-            digest: tagged.digest,
-            manifest,
-            confirmed: Instant::now().checked_sub(tagged.age)?,
-        })
+        }
     }
 
     /// Returns what a tag meant, where the next hops have not answered, the operator allows it and this client
     /// may have it.
-    fn stale(
-        &self,
-        known: Option<&Known>,
-        outcome: &Result<Response, upstream::Error>,
-    ) -> Option<Found> {
+    fn stale(&self, known: Option<&Known>, failure: &Failure) -> Option<Found> {
         let (service, known) = (&self.context.service, known?);
         let longest = service.options.stale_manifests?;
         // Asking took its time too.
@@ -271,7 +227,7 @@ impl Asking<'_> {
         if age > longest || !access.is_permitted_meanwhile(self.visit, item, counters) {
             return None;
         }
-        let cache_status = tags::cache_status(outcome);
+        let cache_status = tags::cache_status(failure);
         service.outage.tell_stale(&cache_status, longest);
         Some(Found {
             cache_status: cache_status.into(),
@@ -280,53 +236,50 @@ impl Asking<'_> {
         })
     }
 
-    const fn item(&self, digest: Digest) -> Item<'_> {
-        Item {
-            kind: Kind::Manifest,
-            repository: self.name,
-            digest,
+    /// As the origin is asked.
+    fn origins(&self) -> manifests::Asking<'_> {
+        manifests::Asking {
+            visit: self.visit,
+            name: self.name,
+            accept: &self.accept,
+            urgency: Urgency::Client,
+            counters: &self.context.counters,
         }
     }
 
-    /// Takes note that the next hop gave a manifest to this client, and that it was proved.
-    fn confirm(&self, digest: Digest, asked: Instant) {
-        permit::confirm(self.context, self.visit, self.item(digest), asked);
-        self.context.service.absences.forget(&digest);
+    fn item(&self, digest: Digest) -> Item<'_> {
+        self.origins().item(digest)
     }
 
-    /// Asks the next hop; `digest` is that of `reference` where it is one.
-    async fn ask(
-        &self,
-        reference: &str,
-        digest: Option<Digest>,
-        if_none_match: Option<String>,
-    ) -> Result<Response, upstream::Error> {
-        let request = upstream::Request {
-            digest,
-            trail: self.visit.trail.clone(),
-            repository: Some(self.name.as_str().to_owned()),
-            authority: self.visit.authority.clone(),
-            accept: Some(self.accept.clone()),
-            if_none_match,
-            ..upstream::Request::get(format!("/v2/{}/manifests/{reference}", self.name))
-        };
-        self.context.service.upstream.send(&request).await
+    /// Takes note that there is such a manifest.
+    fn given(&self, given: Given) -> Found {
+        self.context.service.absences.forget(&given.digest);
+        Found::given(given)
     }
 
-    fn failed(&self, reference: &str, error: &upstream::Error) -> Reply {
+    /// Returns what the client is told instead.
+    fn failed(&self, reference: &str, failure: &Failure) -> Reply {
+        match failure {
+            Failure::Refused(refusal) => self.refused(refusal, reference),
+            Failure::Unasked(error) => self.unasked(reference, error),
+            Failure::Broken(error) => Reply::of_upstream_error(error),
+            Failure::Nonsense(what) => Reply::error(Code::BadGateway, what),
+        }
+    }
+
+    fn unasked(&self, reference: &str, error: &upstream::Error) -> Reply {
         if !error.is_known() && self.context.may_log() {
             tracing::warn!(repository = %self.name, reference, %error, "a manifest could not be asked for");
         }
         Reply::of_upstream_error(error)
     }
 
-    fn refused(&self, response: &Response, reference: &str) -> Reply {
-        let status = response.status();
+    fn refused(&self, refusal: &Refusal, reference: &str) -> Reply {
+        let status = refusal.status;
         if !matches!(status, 401 | 403 | 404 | 508) && self.context.may_log() {
             tracing::warn!(reference, status, "the next hop refused a manifest");
         }
-        let (name, refusal) = (Some(self.name), response.into());
-        let code = Code::ManifestUnknown;
-        permit::refusal(self.context, self.visit, name, &refusal, code, reference)
+        let (name, code) = (Some(self.name), Code::ManifestUnknown);
+        permit::refusal(self.context, self.visit, name, refusal, code, reference)
     }
 }

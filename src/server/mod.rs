@@ -27,7 +27,6 @@ mod opening;
 mod options;
 mod outcome;
 mod permit;
-mod received;
 mod refusal;
 mod reply;
 mod succession;
@@ -46,6 +45,7 @@ pub use succession::{Leaving, Succession};
 use crate::access::Access;
 use crate::access_log::AccessLog;
 use crate::fill::Fills;
+use crate::manifests::Manifests;
 use crate::metrics::Metrics;
 use crate::rt::Flag;
 use crate::store::Store;
@@ -70,6 +70,7 @@ pub struct Service {
     outage: Outage,
     absences: Absences,
     manifests: Questions<Result<(), Reply>>,
+    origin: Manifests,
     heads: Questions<Result<blob::Told, Reply>>,
     opening: Opening,
     certificates: Option<Certificates>,
@@ -120,6 +121,11 @@ impl Service {
             .transpose()?;
         Ok(Self {
             addresses: options.connections_per_address_max.map(Addresses::new),
+            origin: Manifests::new(
+                Arc::clone(&parts.store),
+                Arc::clone(&parts.upstream),
+                Arc::clone(&parts.access),
+            ),
             options,
             store: parts.store,
             fills: parts.fills,

@@ -1,5 +1,8 @@
 //! In whose name a next hop is asked.
 
+use std::sync::Arc;
+
+use super::Credentials;
 use crate::auth::Secret;
 
 /// Whose right a request to a next hop claims.
@@ -13,6 +16,9 @@ pub enum Authority {
     Nobody,
     /// A client's: its value of `Authorization`, as it came. A challenge is the client's to answer.
     Client(Secret),
+    /// Of whoever has this name and password, which an operator has given for what is asked. Challenges are
+    /// answered with them, as with the cache's own.
+    Login(Arc<Credentials>),
     /// A signed URL's: `token` goes along in the query, and beside it the cache's own credentials.
     Signed(Secret),
 }
@@ -49,7 +55,7 @@ impl Authority {
         match self {
             Self::Cache | Self::Signed(_) => Quota::Cache,
             Self::Nobody => Quota::Nobody,
-            Self::Client(_) => Quota::Client,
+            Self::Client(_) | Self::Login(_) => Quota::Client,
         }
     }
 
@@ -57,7 +63,15 @@ impl Authority {
     pub(super) const fn token(&self) -> Option<&Secret> {
         match self {
             Self::Signed(token) => Some(token),
-            Self::Cache | Self::Nobody | Self::Client(_) => None,
+            Self::Cache | Self::Nobody | Self::Client(_) | Self::Login(_) => None,
+        }
+    }
+
+    /// Returns the name and password that it brings along.
+    pub(super) const fn login(&self) -> Option<&Arc<Credentials>> {
+        match self {
+            Self::Login(credentials) => Some(credentials),
+            Self::Cache | Self::Nobody | Self::Client(_) | Self::Signed(_) => None,
         }
     }
 }

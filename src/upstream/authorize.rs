@@ -23,7 +23,7 @@ use super::response::Response;
 use super::throttle::{self, Backoff};
 use super::token::{Purpose, Token, Tokens};
 use super::verdict::is_slow;
-use super::{Hop, Upstream};
+use super::{Credentials, Hop, Upstream};
 use crate::limits::LISTING_BYTES_MAX;
 use crate::registry::challenge;
 
@@ -94,7 +94,7 @@ impl Keyring {
     /// Returns what let a request like this in before.
     pub(super) fn find(&self, purpose: &Purpose, hop: &Hop) -> Option<Authorization> {
         if self.wants_basic[purpose.hop].load(Ordering::Relaxed) {
-            return hop.credentials.as_ref().map(Authorization::basic);
+            return purpose.credentials(hop).map(Authorization::basic);
         }
         self.tokens.find(purpose, Instant::now())
     }
@@ -119,6 +119,13 @@ impl Keyring {
     }
 }
 
+impl Purpose {
+    /// Returns the name and password that a challenge of `hop` is answered with.
+    pub(super) fn credentials<'p>(&'p self, hop: &'p Hop) -> Option<&'p Credentials> {
+        self.login.as_deref().or(hop.credentials.as_ref())
+    }
+}
+
 impl Upstream {
     /// Returns what answers the challenge of `response`; `None` where nothing does, or only what
     /// has just been `refused`.
@@ -136,7 +143,7 @@ impl Upstream {
         if let Some(bearer) = asked.bearer {
             return self.token(purpose, &bearer, refused).await;
         }
-        let credentials = self.hops[purpose.hop].credentials.as_ref();
+        let credentials = purpose.credentials(&self.hops[purpose.hop]);
         let basic = credentials.filter(|_| asked.is_basic);
         let basic = basic.map(Authorization::basic);
         let basic = basic.filter(|basic| Some(basic) != refused);
@@ -179,7 +186,7 @@ impl Upstream {
         };
         let mut url = Url::parse(&bearer.realm)
             .map_err(|_| refused("a realm".to_owned(), "it is not a URL"))?;
-        let credentials = hop.credentials.as_ref();
+        let credentials = purpose.credentials(hop);
         let authorization =
             match realm::verdict(&hop.url, &url, credentials.is_some(), &self.realms) {
                 Verdict::Credentials => credentials.map(Authorization::basic),

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::authorization::Authorization;
 use super::policy::Policy;
+use crate::auth::Secret;
 
 /// The next hops, and how long to wait for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,12 +58,20 @@ pub struct ClientCertificate {
 }
 
 /// A user name and password. `Debug` hides the password.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Credentials {
     /// The user's name.
     pub username: String,
     /// The user's password or token.
     pub password: String,
+}
+
+impl Credentials {
+    /// Returns the value of `Authorization` that a client with this name and password shows (RFC 7617 §2).
+    #[must_use]
+    pub fn basic(&self) -> Secret {
+        Secret::new(Authorization::basic(self).expose())
+    }
 }
 
 impl fmt::Debug for Credentials {

@@ -68,7 +68,10 @@ impl Upstream {
     ) -> Result<Response, Error> {
         let client = match &request.authority {
             Authority::Client(value) => Authorization::of_client(value),
-            Authority::Nobody | Authority::Cache | Authority::Signed(_) => None,
+            // A login of a job that warms means something to the registry alone.
+            Authority::Nobody | Authority::Cache | Authority::Signed(_) | Authority::Login(_) => {
+                None
+            }
         };
         self.follow(&hop.url, request, client.as_ref(), Some(ticket))
             .await

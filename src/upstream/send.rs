@@ -264,10 +264,15 @@ impl Upstream {
                     .ok_or(Error::Request("a field value with control characters"))?;
                 return self.follow(&hop.url, request, Some(&own), ticket).await;
             }
-            Authority::Cache | Authority::Signed(_) => {}
+            Authority::Cache | Authority::Login(_) | Authority::Signed(_) => {}
         }
         let scope = request.scope();
-        let purpose = Purpose { hop: index, scope };
+        let login = request.authority.login().cloned();
+        let purpose = Purpose {
+            hop: index,
+            scope,
+            login,
+        };
         let known = self.keyring.find(&purpose, hop);
         let mut response = self
             .follow(&hop.url, request, known.as_ref(), ticket)
@@ -297,7 +302,7 @@ impl Upstream {
             // A token service that asks for time will give one in time.
             Err(error @ Error::Throttled { .. }) => return Err(error),
             // Who came without credentials may still log in by itself.
-            Err(error) if hop.credentials.is_none() => {
+            Err(error) if purpose.credentials(hop).is_none() => {
                 tracing::debug!(%error, "nobody's token could not be had");
                 return Ok(response);
             }

@@ -3,11 +3,13 @@
 //! Source: distribution, spec/auth/token.md, "Token Response Fields".
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use serde::Deserialize;
 
+use super::Credentials;
 use super::authorization::Authorization;
 use crate::rt::Notify;
 
@@ -27,6 +29,8 @@ pub(super) struct Purpose {
     pub(super) hop: usize,
     /// What the request needs, empty where it has no repository.
     pub(super) scope: String,
+    /// In whose name, where it is not the cache's own.
+    pub(super) login: Option<Arc<Credentials>>,
 }
 
 /// A token as a realm gave it. It has no `Debug`, so that it cannot be logged.
@@ -187,7 +191,11 @@ mod tests {
 
     fn purpose(scope: &str) -> Purpose {
         let scope = scope.to_owned();
-        Purpose { hop: 0, scope }
+        Purpose {
+            hop: 0,
+            scope,
+            login: None,
+        }
     }
 
     fn parse(reply: &str) -> Option<(String, u64)> {
@@ -252,6 +260,15 @@ mod tests {
             ..purpose("a")
         };
         assert!(tokens.find(&other, start).is_none());
+        let login = Purpose {
+            login: Some(Arc::new(Credentials {
+                username: "u".to_owned(),
+                password: "p".to_owned(),
+            })),
+            ..purpose("a")
+        };
+        let found = tokens.find(&login, start);
+        assert!(found.is_none(), "somebody else's right");
         tokens.forget(&purpose("a"), &Authorization::bearer("old").unwrap());
         assert!(at("a", 0).is_some());
         tokens.forget(&purpose("a"), &Authorization::bearer("one").unwrap());

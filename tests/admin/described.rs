@@ -129,6 +129,18 @@ fn calls(pin: &str) -> Vec<(&'static str, &'static str, u16, &str)> {
         ("DELETE", "/v1/pins/{reference}", 404, ""),
         ("DELETE", "/v1/blobs/{digest}", 200, ""),
         ("DELETE", "/v1/blobs/{digest}", 404, ""),
+        ("POST", "/v1/warm", 400, "{}"),
+        (
+            "POST",
+            "/v1/warm",
+            202,
+            r#"{"references": ["no/such"], "pin": true}"#,
+        ),
+        ("GET", "/v1/warm", 200, ""),
+        ("GET", "/v1/warm/{id}", 200, ""),
+        ("DELETE", "/v1/warm/{id}", 200, ""),
+        ("GET", "/v1/warm/{id}", 200, ""),
+        ("DELETE", "/v1/warm/{id}0", 404, ""),
         ("POST", "/v1/reload", 202, ""),
         ("POST", "/v1/drain", 202, ""),
         // Too late: the log says so.
@@ -156,7 +168,9 @@ fn every_path_answers_what_its_description_says() {
     for (method, pattern, status, body) in calls(&body) {
         let target = pattern
             .replace("{digest}", &blob.digest)
-            .replace("{reference}", &blob.digest);
+            .replace("{reference}", &blob.digest)
+            .replace("{id}", "1");
+        let pattern = pattern.trim_end_matches('0');
         let reply = call(rig.transship.admin, method, &target, body);
         assert_eq!(
             reply.status(),

@@ -191,7 +191,7 @@ fn hostile_requests_are_refused_and_harm_nobody() {
 fn what_is_too_long_or_never_comes_holds_nobody_up() {
     let rig = Rig::start();
     let admin = rig.transship.admin;
-    let body = format!("{{\"reference\": \"{}\"}}", "a".repeat(100_000));
+    let body = format!("{{\"reference\": \"{}\"}}", "a".repeat(1_000_000));
     let mut client = Client::connect(admin);
     client.send_what_it_takes(
         format!(

@@ -1,0 +1,107 @@
+//! Which jobs run, wait and have ended. No clock and no task: who asks does what comes of it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::job::{Job, Order};
+use crate::limits::{WARM_JOBS_QUEUED_MAX, WARM_JOBS_REMEMBERED, WARM_JOBS_RUNNING_MAX};
+
+/// The jobs of this process.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    last_id: u64,
+    waiting: VecDeque<Arc<Job>>,
+    running: Vec<Arc<Job>>,
+    ended: VecDeque<Arc<Job>>,
+}
+
+impl Queue {
+    /// Adds a job; `None` if too many wait.
+    pub(super) fn add(&mut self, order: Order, now: u64) -> Option<Arc<Job>> {
+        if self.waiting.len() >= WARM_JOBS_QUEUED_MAX {
+            return None;
+        }
+        self.last_id += 1;
+        let job = Arc::new(Job::new(self.last_id, order, now));
+        self.waiting.push_back(Arc::clone(&job));
+        Some(job)
+    }
+
+    /// Returns the job that is to be begun now, if there is one.
+    pub(super) fn next(&mut self, now: u64) -> Option<Arc<Job>> {
+        if self.running.len() >= WARM_JOBS_RUNNING_MAX {
+            return None;
+        }
+        let job = self.waiting.pop_front()?;
+        job.begin(now);
+        self.running.push(Arc::clone(&job));
+        Some(job)
+    }
+
+    /// Takes note that a job has ended.
+    pub(super) fn end(&mut self, job: &Arc<Job>) {
+        self.running.retain(|other| other.id != job.id);
+        self.waiting.retain(|other| other.id != job.id);
+        if self.ended.len() >= WARM_JOBS_REMEMBERED {
+            self.ended.pop_front();
+        }
+        self.ended.push_back(Arc::clone(job));
+    }
+
+    /// Says whether a job has not begun.
+    pub(super) fn is_waiting(&self, job: &Job) -> bool {
+        self.waiting.iter().any(|other| other.id == job.id)
+    }
+
+    pub(super) fn find(&self, id: u64) -> Option<Arc<Job>> {
+        self.all().find(|job| job.id == id).map(Arc::clone)
+    }
+
+    /// Returns all jobs: those that run, those that wait, and those that have ended, the last one first.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Job>> {
+        let running = self.running.iter().chain(&self.waiting);
+        running.chain(self.ended.iter().rev())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::upstream::Authority;
+
+    fn order() -> Order {
+        Order {
+            images: vec!["a".parse().unwrap()],
+            platforms: Vec::new(),
+            authority: Authority::Cache,
+            pin: false,
+            patience: Duration::ZERO,
+        }
+    }
+
+    #[test]
+    fn few_jobs_run_some_wait_and_the_last_ones_are_remembered() {
+        let mut queue = Queue::default();
+        let most = WARM_JOBS_QUEUED_MAX;
+        let added: Vec<_> = (0..most).filter_map(|_| queue.add(order(), 1)).collect();
+        assert_eq!(added.len(), most);
+        assert!(queue.add(order(), 1).is_none(), "too many wait");
+        let begun: Vec<_> = std::iter::from_fn(|| queue.next(2)).collect();
+        assert_eq!(begun.len(), WARM_JOBS_RUNNING_MAX);
+        assert_eq!(begun[0].id, added[0].id, "first come, first served");
+        assert!(queue.add(order(), 1).is_some());
+        queue.end(&begun[0]);
+        assert_eq!(queue.next(2).unwrap().id, added[WARM_JOBS_RUNNING_MAX].id);
+        let last = queue.find(added[most - 1].id).unwrap();
+        assert!(queue.is_waiting(&last) && !queue.is_waiting(&begun[1]));
+        queue.end(&last);
+        assert!(!queue.is_waiting(&last), "it never begins");
+        for _ in 0..WARM_JOBS_REMEMBERED {
+            let job = queue.add(order(), 1).unwrap();
+            queue.end(&job);
+        }
+        assert!(queue.find(begun[0].id).is_none(), "long ago");
+    }
+}
