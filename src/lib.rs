@@ -12,6 +12,7 @@ pub mod digest;
 pub mod fill;
 pub mod http;
 pub mod limits;
+pub mod live;
 pub mod metrics;
 pub mod registry;
 pub mod rt;

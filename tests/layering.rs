@@ -9,8 +9,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module and what it may use; `crate::x` and `super::` within a module are always allowed.
-const MAY_USE: [(&str, &[&str]); 17] = [
+const MAY_USE: [(&str, &[&str]); 18] = [
     ("limits", &[]),
+    ("live", &[]),
     ("digest", &["limits"]),
     ("metrics", &["limits"]),
     ("http", &["digest", "limits"]),
@@ -19,25 +20,28 @@ const MAY_USE: [(&str, &[&str]); 17] = [
     ("rt", &["limits"]),
     (
         "access_log",
-        &["digest", "http", "limits", "metrics", "registry"],
+        &["digest", "http", "limits", "live", "metrics", "registry"],
     ),
-    ("store", &["digest", "limits", "metrics", "registry", "rt"]),
+    (
+        "store",
+        &["digest", "limits", "live", "metrics", "registry", "rt"],
+    ),
     (
         "upstream",
         &[
-            "auth", "digest", "http", "limits", "metrics", "registry", "rt",
+            "auth", "digest", "http", "limits", "live", "metrics", "registry", "rt",
         ],
     ),
     (
         "fill",
         &[
-            "auth", "digest", "limits", "metrics", "rt", "store", "upstream",
+            "auth", "digest", "limits", "live", "metrics", "rt", "store", "upstream",
         ],
     ),
     (
         "access",
         &[
-            "auth", "digest", "limits", "metrics", "registry", "rt", "store", "upstream",
+            "auth", "digest", "limits", "live", "metrics", "registry", "rt", "store", "upstream",
         ],
     ),
     (
@@ -50,6 +54,7 @@ const MAY_USE: [(&str, &[&str]); 17] = [
             "fill",
             "http",
             "limits",
+            "live",
             "metrics",
             "registry",
             "rt",
@@ -60,7 +65,8 @@ const MAY_USE: [(&str, &[&str]); 17] = [
     (
         "admin",
         &[
-            "auth", "digest", "fill", "http", "limits", "metrics", "rt", "store", "upstream",
+            "auth", "digest", "fill", "http", "limits", "live", "metrics", "rt", "store",
+            "upstream",
         ],
     ),
     // Types only: the Options of every module.

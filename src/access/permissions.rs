@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::limits::PERMISSIONS_MAX;
+use crate::live::Live;
 
 /// Who asks, as far as the origin can tell: the cache itself, or the bearer of some credential.
 ///
@@ -55,15 +56,20 @@ impl Salt {
 pub(super) struct Permissions {
     confirmed: Mutex<HashMap<(Who, Box<str>), Instant>>,
     /// Age from which a permission is of no use any more.
-    keep: Duration,
+    keep: Live<Duration>,
 }
 
 impl Permissions {
     pub(super) fn new(keep: Duration) -> Self {
         Self {
             confirmed: Mutex::default(),
-            keep,
+            keep: Live::new(keep),
         }
+    }
+
+    /// Keeps permissions for another time from now on.
+    pub(super) fn set_keep(&self, keep: Duration) {
+        self.keep.set(keep);
     }
 
     /// Returns how long ago the origin confirmed that `who` may pull from `repository`.
@@ -71,7 +77,7 @@ impl Permissions {
         let confirmed = self.confirmed.lock();
         let at = confirmed.get(&(who, repository.into()))?;
         let age = now.saturating_duration_since(*at);
-        (age <= self.keep).then_some(age)
+        (age <= self.keep.get()).then_some(age)
     }
 
     /// Remembers that the origin confirmed it at `now`.
@@ -79,7 +85,7 @@ impl Permissions {
         let mut confirmed = self.confirmed.lock();
         let key = (who, repository.into());
         if confirmed.len() >= PERMISSIONS_MAX && !confirmed.contains_key(&key) {
-            make_room(&mut confirmed, self.keep, now);
+            make_room(&mut confirmed, self.keep.get(), now);
         }
         confirmed.insert(key, now);
     }

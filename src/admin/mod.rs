@@ -32,6 +32,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwapOption;
+
 use crate::auth::Secret;
 use crate::fill::Fills;
 use crate::http::{Body, HeadScan, Method, Request, parse};
@@ -61,7 +63,7 @@ pub struct Options {
     pub listen: Option<ListenAddr>,
     /// Path of the metrics page (`http.debug.prometheus.path`), `/metrics` unless given.
     pub metrics_path: String,
-    /// Who shows it may use the API (`transship.admin.token`); `None` is whoever is on this host.
+    /// See [`Token`].
     pub token: Option<Secret>,
     /// Path of the Unix socket (`transship.admin.socket`); `None` makes none.
     pub socket: Option<PathBuf>,
@@ -75,9 +77,27 @@ pub trait Steering: Send + Sync {
     fn is_draining(&self) -> bool;
     /// Drains it, as SIGTERM does.
     fn drain(&self);
-    /// Reads what can be read again, as SIGHUP does.
-    fn reload(&self);
+    /// Reads the configuration again and applies what can be applied, as SIGHUP does. Blocks until that is done.
+    fn reload(&self) -> Reloaded;
+    /// Returns the name of the least severe level that is logged.
+    fn log_level(&self) -> &'static str;
+    /// Changes it until the next reload; says whether there is such a level.
+    fn set_log_level(&self, name: &str) -> bool;
 }
+
+/// What came of a reload. Of secrets, keys only.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reloaded {
+    /// Keys that have changed and count.
+    pub applied: Vec<String>,
+    /// Keys that have changed and count with the next start.
+    pub needs_restart: Vec<String>,
+    /// What is wrong. If anything is, nothing has changed.
+    pub problems: Vec<String>,
+}
+
+/// Who shows it may use the API (`transship.admin.token`); `None` is whoever is on this host.
+pub type Token = ArcSwapOption<Secret>;
 
 /// The parts of the server that are shown and steered.
 #[derive(Clone)]
@@ -92,6 +112,8 @@ pub struct Parts {
     pub upstream: Arc<Upstream>,
     /// Where clients connect.
     pub listen: String,
+    /// The token of now.
+    pub token: Arc<Token>,
     /// The server as a whole.
     pub steering: Arc<dyn Steering>,
 }
@@ -263,7 +285,8 @@ impl Admin {
     }
 
     async fn call(&self, request: &Request<'_>, body: Vec<u8>, door: Door) -> Page {
-        if let Some(refusal) = guard::refuse(door, self.options.token.as_ref(), request) {
+        if let Some(refusal) = guard::refuse(door, self.api.parts.token.load().as_deref(), request)
+        {
             return refusal;
         }
         let (call, argument) = match routes::find(request.method, request.path) {

@@ -20,6 +20,8 @@ pub(super) enum Call {
     Fills,
     Drain,
     Reload,
+    ShowLogLevel,
+    SetLogLevel,
     OpenApi,
 }
 
@@ -36,6 +38,8 @@ pub(super) const TABLE: &[(Method, &str, Call)] = &[
     (Method::Get, "/v1/fills", Call::Fills),
     (Method::Post, "/v1/drain", Call::Drain),
     (Method::Post, "/v1/reload", Call::Reload),
+    (Method::Get, "/v1/log-level", Call::ShowLogLevel),
+    (Method::Put, "/v1/log-level", Call::SetLogLevel),
     (Method::Get, "/v1/openapi.json", Call::OpenApi),
 ];
 

@@ -19,7 +19,7 @@ Any key of the file can be set by the environment: REGISTRY_HTTP_ADDR=:443 is ht
 Flags override the environment, the environment overrides the file.";
 
 /// First arguments that are commands.
-const WORDS: [&str; 16] = [
+const WORDS: [&str; 17] = [
     "serve",
     "check",
     "status",
@@ -31,6 +31,7 @@ const WORDS: [&str; 16] = [
     "pins",
     "drain",
     "reload",
+    "log-level",
     "verify",
     "import",
     "completions",
@@ -78,8 +79,12 @@ pub(super) enum Command {
     Purge(Purge),
     /// Have a running server take no new connections, finish what is in flight, and end.
     Drain(Remote),
-    /// Have a running server read again what SIGHUP does.
+    /// Have a running server read its configuration again and apply what can be applied, as SIGHUP does.
+    ///
+    /// Exits with 1 if the configuration does not hold: then nothing has changed.
     Reload(Remote),
+    /// Show the log level of a running server, or change it until the next reload.
+    LogLevel(Level),
     /// Print completions for a shell.
     Completions {
         /// Which shell.
@@ -108,6 +113,16 @@ pub(super) struct Remote {
     /// Print JSON.
     #[arg(long)]
     pub(super) json: bool,
+}
+
+/// What may be said for `log-level`.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Level {
+    /// Least severe level that is to be logged.
+    #[arg(value_parser = ["error", "warn", "info", "debug", "trace"])]
+    pub(super) level: Option<String>,
+    #[command(flatten)]
+    pub(super) remote: Remote,
 }
 
 /// What may be said for `ls`.

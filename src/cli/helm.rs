@@ -7,8 +7,9 @@ use rustix::process::Signal;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::access_log::AccessLog;
-use crate::admin::Steering;
+use super::reload::Reloader;
+use crate::admin::{Reloaded, Steering};
+use crate::config::LogLevel;
 use crate::server::Service;
 use crate::store::Store;
 
@@ -16,6 +17,7 @@ use crate::store::Store;
 pub(super) struct Helm {
     pub(super) service: Arc<Service>,
     pub(super) store: Arc<Store>,
+    pub(super) reloader: Arc<Reloader>,
 }
 
 impl Steering for Helm {
@@ -37,8 +39,21 @@ impl Steering for Helm {
         }
     }
 
-    fn reload(&self) {
-        raise(Signal::HUP);
+    fn reload(&self) -> Reloaded {
+        self.reloader.reload()
+    }
+
+    fn log_level(&self) -> &'static str {
+        self.reloader.log.level().name()
+    }
+
+    fn set_log_level(&self, name: &str) -> bool {
+        let level = LogLevel::of_name(name);
+        if let Some(level) = level {
+            tracing::info!(level = name, "the log level was changed by an operator");
+            self.reloader.log.set_level(level);
+        }
+        level.is_some()
     }
 }
 
@@ -49,26 +64,15 @@ fn raise(signal: Signal) {
     }
 }
 
-/// SIGHUP reads the certificates again, and opens the access log again. Of the others the first drains, the second ends at once.
-pub(super) fn heed_signals(
-    service: Arc<Service>,
-    access_log: Option<Arc<AccessLog>>,
-) -> io::Result<()> {
+/// SIGHUP reads the configuration again, see [`Reloader`]. Of the others the first drains, the second ends at once.
+pub(super) fn heed_signals(service: Arc<Service>, reloader: Arc<Reloader>) -> io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])?;
     std::thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
             for signal in signals.forever() {
                 if signal == SIGHUP {
-                    tracing::info!(
-                        "SIGHUP: reading the certificates and opening the access log again, and nothing else"
-                    );
-                    if let Some(log) = &access_log {
-                        log.reopen();
-                    }
-                    if !service.reread_certificates() {
-                        tracing::info!("there are none: clients are served without TLS");
-                    }
+                    reloader.reload();
                     continue;
                 }
                 if service.is_draining() {

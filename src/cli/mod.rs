@@ -20,6 +20,7 @@ mod levels;
 pub mod log;
 mod pin;
 mod progress;
+mod reload;
 mod remote;
 mod serve;
 mod sockets;
@@ -73,8 +74,10 @@ fn run_command(command: Command) -> Result<ExitCode, Vec<String>> {
     let told = |options| sources(options, environment()).map_err(|error| vec![error]);
     match command {
         Command::Serve(options) => {
-            let effective = effective(&told(options)?).map_err(|failure| lines(&failure))?;
-            Ok(serve::serve(effective))
+            let recipe = reload::Recipe::new(options, environment());
+            let sources = recipe.sources().map_err(|error| vec![error])?;
+            let effective = effective(&sources).map_err(|failure| lines(&failure))?;
+            Ok(serve::serve(effective, recipe))
         }
         Command::Check(options) => Ok(check::run(&told(options)?, &mut io::stdout().lock())),
         Command::Verify(options) => {
@@ -112,8 +115,9 @@ fn run_command(command: Command) -> Result<ExitCode, Vec<String>> {
         Command::Drain(remote) => Ok(ask::run(&remote, |server, out| {
             ask::post(server, "drain", out)
         })),
-        Command::Reload(remote) => Ok(ask::run(&remote, |server, out| {
-            ask::post(server, "reload", out)
+        Command::Reload(remote) => Ok(ask::run(&remote, |server, out| ask::reload(server, out))),
+        Command::LogLevel(level) => Ok(ask::run(&level.remote, |server, out| {
+            ask::log_level(server, level.level.as_deref(), out)
         })),
     }
 }

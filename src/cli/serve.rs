@@ -11,12 +11,13 @@ use signal_hook::consts::SIGXFSZ;
 
 use super::helm::{Helm, heed_signals};
 use super::housekeeping::Housekeeping;
+use super::reload::{Reading, Recipe, Reloader, Reloads};
 use super::sockets::bind;
 use super::watchdog::Watchdog;
 use crate::access::Access;
 use crate::access_log::AccessLog;
 use crate::admin::{self, Admin};
-use crate::config::{Effective, Settings};
+use crate::config::{Effective, Running, Settings};
 use crate::fill::Fills;
 use crate::limits::CERTIFICATES_LOOK_EVERY;
 use crate::metrics::Metrics;
@@ -38,12 +39,20 @@ const OPEN_BLOBS_MAX: usize = 16 * 1024;
 const SINK_THREADS_MIN: usize = 2;
 
 /// Serves until SIGTERM or SIGINT, then drains.
-pub(super) fn serve(effective: Effective) -> ExitCode {
-    super::log::init(&effective.settings.log);
+pub(super) fn serve(effective: Effective, recipe: Recipe) -> ExitCode {
+    let log = super::log::init(&effective.settings.log);
     for warning in &effective.warnings {
         tracing::warn!("{warning}");
     }
-    match run(effective.settings) {
+    let running = Running::new(&effective.values);
+    match run(
+        effective.settings,
+        Reading {
+            recipe,
+            running,
+            log,
+        },
+    ) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
@@ -52,7 +61,7 @@ pub(super) fn serve(effective: Effective) -> ExitCode {
     }
 }
 
-fn run(mut settings: Settings) -> io::Result<()> {
+fn run(mut settings: Settings, reading: Reading) -> io::Result<()> {
     // A file that may grow no further (RLIMIT_FSIZE) is a failed write, not the end of the process.
     signal_hook::flag::register(SIGXFSZ, Arc::default())?;
     let open_files = raise_open_files();
@@ -85,15 +94,31 @@ fn run(mut settings: Settings) -> io::Result<()> {
         store: Arc::clone(&store),
         fills: Arc::clone(&fills),
         upstream: Arc::clone(&upstream),
-        access,
-        access_log: access_log.clone(),
+        access: Arc::clone(&access),
+        access_log: Some(Arc::clone(&access_log)),
         metrics: metrics.clone(),
         open_files_per_core: (open_files / 4 / cores).clamp(16, OPEN_BLOBS_MAX),
     };
     let service = Arc::new(Service::new(settings.server.clone(), parts)?);
+    let token = Arc::new(admin::Token::from_pointee(settings.admin.token.clone()));
+    let reloader = Arc::new(Reloader::new(
+        reading,
+        Reloads {
+            service: Arc::clone(&service),
+            store: Arc::clone(&store),
+            upstream: Arc::clone(&upstream),
+            fills: Arc::clone(&fills),
+            access,
+            access_log: Arc::clone(&access_log),
+            token: Arc::clone(&token),
+            open_files,
+        },
+        settings.access_log.clone(),
+    ));
     let helm = Helm {
         service: Arc::clone(&service),
         store: Arc::clone(&store),
+        reloader: Arc::clone(&reloader),
     };
     let shown = admin::Parts {
         metrics,
@@ -101,12 +126,13 @@ fn run(mut settings: Settings) -> io::Result<()> {
         fills: Arc::clone(&fills),
         upstream,
         listen: String::new(),
+        token,
         steering: Arc::new(helm),
     };
     // First: what is asked for at the admin address are signals.
-    heed_signals(Arc::clone(&service), access_log.clone())?;
+    heed_signals(Arc::clone(&service), reloader)?;
     let admin = start_admin(&settings.admin, shown, listen)?;
-    let housekeeping = Housekeeping::start(&store, house, &settings.store)?;
+    let housekeeping = Housekeeping::start(&store, house)?;
     let watchdog = Watchdog::asked(cores);
     let running = start_cores(&service, listeners, cores, &tier, watchdog.clone())?;
     follow_certificates(service)?;
@@ -115,9 +141,7 @@ fn run(mut settings: Settings) -> io::Result<()> {
     running.join()?;
     fills.leave_all();
     housekeeping.end();
-    if let Some(log) = access_log {
-        log.end();
-    }
+    access_log.end();
     tracing::info!("drained, ending");
     Ok(())
 }
@@ -154,7 +178,7 @@ fn raise_open_files() -> usize {
 }
 
 /// Half of the open files may be connections; a quarter are blobs; the rest is for next hops and fills.
-fn bound_connections(settings: &mut Settings, open_files: usize) {
+pub(super) fn bound_connections(settings: &mut Settings, open_files: usize) {
     let wanted = settings.server.connections_max;
     let allowed = open_files / 2;
     if wanted > allowed {
@@ -257,14 +281,11 @@ fn start_access_log(
     settings: &Settings,
     cores: usize,
     metrics: &Metrics,
-) -> io::Result<Option<Arc<AccessLog>>> {
-    let Some(options) = &settings.access_log else {
-        return Ok(None);
-    };
-    let prefix = &settings.server.prefix;
+) -> io::Result<Arc<AccessLog>> {
+    let (options, prefix) = (settings.access_log.as_ref(), &settings.server.prefix);
     let log = AccessLog::start(options, cores, prefix, metrics.log_lines_lost());
     let told = |e: io::Error| io::Error::new(e.kind(), format!("transship.access_log.output: {e}"));
-    log.map(|log| Some(Arc::new(log))).map_err(told)
+    log.map(Arc::new).map_err(told)
 }
 
 fn announce(

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::Service;
-use super::addresses::Address;
+use super::addresses::{Address, Entered};
 use super::connection;
 use super::context::Context;
 use super::transport::Transport;
@@ -96,15 +96,14 @@ impl Seat {
             context: Rc::clone(context),
             address: None,
         };
-        if before >= service.options.connections_max {
+        if before >= service.bounds.connections_max.get() {
             return Err(ConnectionRefusal::Total);
         }
-        if let Some(addresses) = &service.addresses {
-            let address = Address::from(peer);
-            if !addresses.enter(address) {
-                return Err(ConnectionRefusal::Address);
-            }
-            seat.address = Some(address);
+        let address = Address::from(peer);
+        match service.addresses.enter(address) {
+            Entered::Refused => return Err(ConnectionRefusal::Address),
+            Entered::Counted => seat.address = Some(address),
+            Entered::Uncounted => {}
         }
         Ok(seat)
     }
@@ -113,8 +112,8 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         let service = &self.context.service;
-        if let (Some(addresses), Some(address)) = (&service.addresses, self.address) {
-            addresses.leave(address);
+        if let Some(address) = self.address {
+            service.addresses.leave(address);
         }
         self.context.counters.connections.sub(1);
         service.connections.fetch_sub(1, Ordering::Relaxed);
@@ -141,7 +140,7 @@ async fn shake_hands(context: &Context, socket: Socket) -> Option<Transport> {
 
 /// Waits until this core's responses and fills have ended, or the time for that is over.
 async fn finish(context: &Context) {
-    let end = Instant::now() + context.service.options.drain_timeout;
+    let end = Instant::now() + context.service.bounds.drain_timeout.get();
     while Instant::now() < end {
         // Connections become idle while others still send: each round lets those go.
         rt::expire_idle();

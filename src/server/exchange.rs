@@ -88,7 +88,9 @@ impl Exchange {
             let counters = &self.context.counters;
             counters.count_times(cache, first_byte, total);
         }
-        let Some(log) = &self.context.log else { return };
+        let Some(log) = self.context.wanted_log() else {
+            return;
+        };
         log.borrow_mut().add(&Entry {
             client: self.client,
             is_tls: matches!(self.transport, Transport::Tls(_)),
@@ -245,7 +247,7 @@ impl Exchange {
         if let Some(fault) = fault {
             self.context.counters.count_error(fault);
         }
-        if self.context.log.is_some() {
+        if self.context.wanted_log().is_some() {
             self.outcome.digest = reply.digest();
         }
         let cache = reply.cache;
@@ -291,7 +293,7 @@ impl Exchange {
         connection: Connection,
     ) -> Next {
         self.transport
-            .set_deadline(self.context.service.options.send_timeout);
+            .set_deadline(self.context.service.bounds.send_timeout.get());
         let outcome;
         (outcome, self.output) = self.transport.send_all(output).await;
         if self.output.capacity() > OUTPUT_KEPT_BYTES {

@@ -263,7 +263,7 @@ impl Asking<'_> {
         outcome: &Result<Response, upstream::Error>,
     ) -> Option<Found> {
         let (service, known) = (&self.context.service, known?);
-        let longest = service.options.stale_manifests?;
+        let longest = service.bounds.stale_manifests.get()?;
         // Asking took its time too.
         let age = known.confirmed.elapsed();
         let (item, counters) = (self.item(known.digest), &self.context.counters);

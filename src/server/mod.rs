@@ -51,6 +51,7 @@ use crate::upstream::Upstream;
 use absent::{Absences, Questions};
 use addresses::Addresses;
 use opening::Opening;
+use options::Bounds;
 use reply::Reply;
 use tags::Outage;
 use tls::Certificates;
@@ -59,6 +60,7 @@ use tls::Certificates;
 #[derive(Debug)]
 pub struct Service {
     options: Options,
+    bounds: Bounds,
     store: Arc<Store>,
     fills: Arc<Fills>,
     upstream: Arc<Upstream>,
@@ -72,8 +74,7 @@ pub struct Service {
     opening: Opening,
     certificates: Option<Certificates>,
     connections: AtomicUsize,
-    /// `None` lets one address take every seat.
-    addresses: Option<Addresses>,
+    addresses: Addresses,
     open_files_per_core: usize,
     cycles: cycle::Seen,
     draining: AtomicBool,
@@ -111,7 +112,8 @@ impl Service {
             .map(|tls| Certificates::read(tls, parts.metrics.clone()))
             .transpose()?;
         Ok(Self {
-            addresses: options.connections_per_address_max.map(Addresses::new),
+            addresses: Addresses::new(options.connections_per_address_max),
+            bounds: Bounds::new(&options),
             options,
             store: parts.store,
             fills: parts.fills,
@@ -131,6 +133,13 @@ impl Service {
             draining: AtomicBool::new(false),
             drain: Notify::default(),
         })
+    }
+
+    /// Goes by those of `options` from now on that may change while clients are served: limits and times.
+    /// What is waited for already is waited for as long as it was begun with.
+    pub fn reload(&self, options: &Options) {
+        self.bounds.set(options);
+        self.addresses.set_max(options.connections_per_address_max);
     }
 
     /// Stops taking connections; responses and fills in flight go on until they end or

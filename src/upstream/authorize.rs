@@ -213,7 +213,7 @@ impl Upstream {
             }
             status => return Err(failed(&format!("it answered {status}"))),
         }
-        let within = self.exchanger.head_timeout;
+        let within = self.exchanger.head_timeout.get();
         let reply = response.bytes_within(LISTING_BYTES_MAX, within).await?;
         let token = Token::parse(&reply).ok_or_else(|| failed("its reply holds none"))?;
         Ok(Some(token))

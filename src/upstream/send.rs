@@ -47,13 +47,13 @@ impl Upstream {
     pub async fn send(&self, request: &Request) -> Result<Response, Error> {
         // Redirects and tokens have deadlines of their own; all of them together, and all hops, have this
         // one, so that a client hears 504 before it gives up itself (containerd: 30 s).
-        let patience = request.patience.unwrap_or(self.answer_timeout);
+        let patience = request.patience.unwrap_or(self.answer_timeout());
         let now = Instant::now();
         let end = now.checked_add(patience);
         let order = self.board.order(request.digest.as_ref());
         let avoid = request.avoid.as_deref();
         let is_avoided = |hop: usize| Some(authority(&self.hops[hop].url)) == avoid;
-        let end = end.unwrap_or(now + self.answer_timeout);
+        let end = end.unwrap_or(now + self.answer_timeout());
         let mut round = Round::new(request, end, order, is_avoided);
         let first = round.left[0];
         loop {
@@ -149,7 +149,7 @@ impl Upstream {
         let mut others = round.left.iter().filter(|&&other| other != hop);
         let is_last = !round.has_avoided() && !others.any(|&other| self.board.may_be_asked(other));
         let share = round.share(is_last);
-        let share = share.min(self.answer_timeout);
+        let share = share.min(self.answer_timeout());
         let asked = rt::timeout(share, self.ask(hop, round.request, &ticket)).await;
         let outcome = asked.unwrap_or_else(|_| Err(self.late(hop)));
         match self.hear(round.request, ticket, &mut permit, outcome).await {

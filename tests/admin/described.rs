@@ -112,7 +112,7 @@ fn is(kind: &str, value: &Value) -> bool {
 }
 
 /// Every path, in an order in which each can be asked.
-fn calls(pin: &str) -> [(&'static str, &'static str, u16, &str); 16] {
+fn calls(pin: &str) -> [(&'static str, &'static str, u16, &str); 19] {
     [
         ("POST", "/v1/pins", 200, pin),
         ("GET", "/v1/pins", 200, ""),
@@ -128,7 +128,10 @@ fn calls(pin: &str) -> [(&'static str, &'static str, u16, &str); 16] {
         ("DELETE", "/v1/pins/{reference}", 404, ""),
         ("DELETE", "/v1/blobs/{digest}", 200, ""),
         ("DELETE", "/v1/blobs/{digest}", 404, ""),
-        ("POST", "/v1/reload", 202, ""),
+        ("POST", "/v1/reload", 200, ""),
+        ("GET", "/v1/log-level", 200, ""),
+        ("PUT", "/v1/log-level", 200, r#"{"level": "debug"}"#),
+        ("PUT", "/v1/log-level", 400, r#"{"level": "loud"}"#),
         ("POST", "/v1/drain", 202, ""),
     ]
 }
