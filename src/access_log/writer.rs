@@ -35,11 +35,12 @@ impl Writer {
             if order == Order::REOPEN {
                 self.reopen();
             }
-            self.drain();
-            if let Some(next) = self.shared.next.lock().take() {
-                self.sheet = next;
-                self.is_failing = false;
+            if self.sheet.output.is_none() {
+                // What comes after it was turned on is not lost.
+                self.turn();
             }
+            self.drain();
+            self.turn();
             if order == Order::END {
                 return;
             }
@@ -48,6 +49,14 @@ impl Writer {
                 // Whoever turns it on, or ends it, wakes it.
                 None => thread::park(),
             }
+        }
+    }
+
+    /// Turns to where lines go from now on, if that has changed.
+    fn turn(&mut self) {
+        if let Some(next) = self.shared.next.lock().take() {
+            self.sheet = next;
+            self.is_failing = false;
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::keys::{self, Applies, TABLE, Treatment};
+use super::keys::{self, Applies, Treatment};
 use super::read::Value;
 use crate::auth::Secret;
 
@@ -26,13 +26,13 @@ impl Running {
     /// Returns what a process goes by that starts with `values`.
     #[must_use]
     pub fn new(values: &[Value]) -> Self {
-        Self(values.iter().map(content).collect())
+        Self(contents(values))
     }
 
     /// Compares what runs with `values`, and takes up those that count at once. The others stay different, and
     /// are told of again the next time.
     pub fn take_up(&mut self, values: &[Value]) -> Changes {
-        let read: BTreeMap<_, _> = values.iter().map(content).collect();
+        let read = contents(values);
         let keys: BTreeSet<_> = self.0.keys().chain(read.keys()).cloned().collect();
         let mut changes = Changes::default();
         for key in keys {
@@ -54,23 +54,21 @@ impl Running {
     }
 }
 
-fn content(value: &Value) -> (String, Content) {
-    let shown = (value.value.clone(), value.hidden.clone());
-    (value.key.clone(), shown)
+fn contents(values: &[Value]) -> BTreeMap<String, Content> {
+    // What nobody said has a row by its last name alone: a change is told by the name that it was said by.
+    let is_said = |value: &&Value| value.key.contains('.') || keys::find(&value.key).is_some();
+    let content = |value: &Value| (value.value.clone(), value.hidden.clone());
+    let values = values.iter().filter(is_said);
+    values
+        .map(|value| (value.key.clone(), content(value)))
+        .collect()
 }
 
 /// Says when a change of `shown`, a key with indexes, counts.
 fn applies(shown: &str) -> Applies {
     let mut path = without_indexes(shown);
     loop {
-        // Some rows have the last name alone, where nobody has said the key.
-        let is_it = |known: &str| {
-            let rest = known.strip_suffix(path.as_str());
-            rest.is_some_and(|before| before.is_empty() || before.ends_with('.'))
-        };
-        let exact = keys::find(&path);
-        let key = exact.or_else(|| TABLE.iter().find(|key| is_it(key.path)));
-        match key {
+        match keys::find(&path) {
             Some(key) => match key.treatment {
                 Treatment::Renamed(to) => path = to.to_owned(),
                 _ => return key.applies,
@@ -140,17 +138,15 @@ mod tests {
             &["proxy.ttl"],
             &["proxy.remoteurl"],
         );
-        // Where the file says nothing, the row has another name.
         expect(
             "",
             "storage: {delete: {enabled: true}}\nmiddleware: {registry: [{name: downstream, options: \
              {blobttl: 1h, upstreams: ['https://a']}}]}",
             &[
-                "blobttl",
                 "middleware.registry[0].options.blobttl",
                 "storage.delete.enabled",
             ],
-            &["middleware.registry[0].options.upstreams[0]", "upstreams"],
+            &["middleware.registry[0].options.upstreams[0]"],
         );
     }
 
@@ -160,8 +156,8 @@ mod tests {
         let (old, new) = (with("0123456789abcdef"), with("0123456789abcdeF"));
         expect(&old, &new, &["transship.admin.token"], &[]);
         expect(
-            "proxy: {remoteurl: 'https://a', username: u, password: one}",
-            "proxy: {remoteurl: 'https://a', username: u, password: two}",
+            "http: {addr: 'localhost:1'}\nproxy: {remoteurl: 'https://a', username: u, password: one}",
+            "http: {addr: 'localhost:1'}\nproxy: {remoteurl: 'https://a', username: u, password: two}",
             &[],
             &["proxy.password"],
         );
