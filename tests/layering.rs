@@ -9,9 +9,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module and what it may use; `crate::x` and `super::` within a module are always allowed.
-const MAY_USE: [(&str, &[&str]); 18] = [
+const MAY_USE: [(&str, &[&str]); 19] = [
     ("limits", &[]),
     ("live", &[]),
+    ("health", &["limits"]),
     ("digest", &["limits"]),
     ("metrics", &["limits"]),
     ("http", &["digest", "limits"]),
@@ -78,6 +79,7 @@ const MAY_USE: [(&str, &[&str]); 18] = [
             "admin",
             "auth",
             "fill",
+            "health",
             "limits",
             "rt",
             "server",
@@ -94,6 +96,7 @@ const MAY_USE: [(&str, &[&str]); 18] = [
             "config",
             "digest",
             "fill",
+            "health",
             "limits",
             "metrics",
             "rt",

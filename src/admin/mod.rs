@@ -73,6 +73,8 @@ pub struct Options {
 pub trait Steering: Send + Sync {
     /// Says why the service is not ready; nothing means that it is.
     fn reasons(&self) -> Vec<String>;
+    /// Returns the operator's own checks that fail, by name, each with its reason. They are among `reasons` too.
+    fn failing_checks(&self) -> Vec<(String, String)>;
     /// Says whether it takes no new connections and finishes what is in flight.
     fn is_draining(&self) -> bool;
     /// Drains it, as SIGTERM does.
@@ -332,8 +334,14 @@ impl Admin {
         let status = if reasons.is_empty() { 200 } else { 503 };
         if is_json {
             let reasons = reasons.into_iter();
-            let reasons: serde_json::Map<_, _> =
-                reasons.map(|reason| (reason, "failed".into())).collect();
+            let checks = self.api.parts.steering.failing_checks().into_iter();
+            let told = checks.clone().map(|(name, why)| tell_check(&name, &why));
+            let told: Vec<_> = told.collect();
+            let reasons = reasons.filter(|reason| !told.contains(reason));
+            let reasons: serde_json::Map<_, _> = reasons
+                .map(|reason| (reason, "failed".into()))
+                .chain(checks.map(|(name, why)| (name, why.into())))
+                .collect();
             let body = serde_json::Value::from(reasons).to_string();
             return Page::new(status, "application/json", body);
         }
@@ -343,6 +351,12 @@ impl Admin {
         };
         Page::text(status, body)
     }
+}
+
+/// Returns the reason that a failing check is.
+#[must_use]
+pub fn tell_check(name: &str, why: &str) -> String {
+    format!("{name}: {why}")
 }
 
 async fn rest_after(error: &io::Error) {

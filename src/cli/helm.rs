@@ -8,7 +8,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::reload::Reloader;
-use crate::admin::{Reloaded, Steering};
+use crate::admin::{Reloaded, Steering, tell_check};
 use crate::config::LogLevel;
 use crate::server::Service;
 use crate::store::Store;
@@ -25,7 +25,13 @@ impl Steering for Helm {
         let draining = self.is_draining().then(|| "draining".to_owned());
         let trouble = self.store.trouble();
         let trouble = trouble.map(|(kind, error)| format!("storage {}: {error}", kind.label()));
-        draining.into_iter().chain(trouble).collect()
+        let checks = self.failing_checks().into_iter();
+        let checks = checks.map(|(name, why)| tell_check(&name, &why));
+        draining.into_iter().chain(trouble).chain(checks).collect()
+    }
+
+    fn failing_checks(&self) -> Vec<(String, String)> {
+        self.reloader.failing_checks()
     }
 
     fn is_draining(&self) -> bool {

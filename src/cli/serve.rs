@@ -19,6 +19,7 @@ use crate::access_log::AccessLog;
 use crate::admin::{self, Admin};
 use crate::config::{Effective, Running, Settings};
 use crate::fill::Fills;
+use crate::health::{self, Health};
 use crate::limits::CERTIFICATES_LOOK_EVERY;
 use crate::metrics::Metrics;
 use crate::rt::{self, Cores, Tier};
@@ -111,6 +112,7 @@ fn run(mut settings: Settings, reading: Reading) -> io::Result<()> {
             access,
             access_log: Arc::clone(&access_log),
             token: Arc::clone(&token),
+            health: start_health(&settings.health, &service)?,
             open_files,
         },
         settings.access_log.clone(),
@@ -263,6 +265,12 @@ fn start_cores(
             }
         }
     })
+}
+
+/// Starts what the operator wants to be checked; clients are turned away while any of it fails.
+fn start_health(options: &health::Options, service: &Arc<Service>) -> io::Result<Health> {
+    let service = Arc::clone(service);
+    Health::start(options, move |is_unwell| service.set_unwell(is_unwell))
 }
 
 /// Follows the files of the certificates, if there are any, on a thread of its own.

@@ -26,6 +26,7 @@ mod docs;
 mod duration;
 mod env;
 mod headers;
+mod health;
 mod keys;
 mod lint;
 mod logins;
@@ -109,6 +110,8 @@ pub struct Settings {
     pub log: LogOptions,
     /// The access log; `None` is none.
     pub access_log: Option<crate::access_log::Options>,
+    /// What else must be well.
+    pub health: crate::health::Options,
     /// Cores that serve; `None` is all that the process may run on.
     pub cores: Option<usize>,
 }

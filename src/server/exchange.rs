@@ -109,6 +109,11 @@ impl Exchange {
     /// Answers one request.
     pub(super) async fn answer(&mut self, request: &Request<'_>) -> Next {
         let connection = self.connection(request);
+        if self.context.service.is_unwell.get() {
+            let text = "service unavailable: a health check fails, see /debug/health";
+            let reply = Reply::error(Code::Unavailable, text);
+            return self.say(request, connection, reply).await;
+        }
         if connection == Connection::Stay
             && let Some(next) = blob::answer_plain(self, request).await
         {

@@ -44,6 +44,7 @@ pub use options::{CIPHER_SUITES, ClientAuth, Options, Tls, TlsVersion};
 use crate::access::Access;
 use crate::access_log::AccessLog;
 use crate::fill::Fills;
+use crate::live::Live;
 use crate::metrics::Metrics;
 use crate::rt::Notify;
 use crate::store::Store;
@@ -61,6 +62,8 @@ use tls::Certificates;
 pub struct Service {
     options: Options,
     bounds: Bounds,
+    /// A health check that the operator asked for fails.
+    is_unwell: Live<bool>,
     store: Arc<Store>,
     fills: Arc<Fills>,
     upstream: Arc<Upstream>,
@@ -114,6 +117,7 @@ impl Service {
         Ok(Self {
             addresses: Addresses::new(options.connections_per_address_max),
             bounds: Bounds::new(&options),
+            is_unwell: Live::new(false),
             options,
             store: parts.store,
             fills: parts.fills,
@@ -140,6 +144,11 @@ impl Service {
     pub fn reload(&self, options: &Options) {
         self.bounds.set(options);
         self.addresses.set_max(options.connections_per_address_max);
+    }
+
+    /// Has every request answered with 503 while `is_unwell`, as the registry does.
+    pub fn set_unwell(&self, is_unwell: bool) {
+        self.is_unwell.set(is_unwell);
     }
 
     /// Stops taking connections; responses and fills in flight go on until they end or

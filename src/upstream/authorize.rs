@@ -188,8 +188,13 @@ impl Upstream {
             };
         url.set_fragment(None);
         ask_for(&mut url, bearer, &purpose.scope);
-        let request =
-            Request::get(String::new()).head(&url, authorization.as_ref(), None, authority(&url));
+        let request = Request::get(String::new()).head(
+            &url,
+            authorization.as_ref(),
+            None,
+            0,
+            authority(&url),
+        );
         let response = self.exchanger.exchange(&url, &request, false).await?;
         let failed = |why: &str| Error::Token {
             realm: shown(&url),

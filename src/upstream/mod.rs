@@ -56,6 +56,7 @@ mod view;
 #[cfg(test)]
 mod tests;
 
+use std::hash::RandomState;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -96,6 +97,9 @@ pub struct Upstream {
     bandwidth: Bandwidth,
     instance: Instance,
     realms: Vec<String>,
+    /// Numbers of requests, and what makes ids of them.
+    requests: AtomicU64,
+    spans: RandomState,
     keyring: Keyring,
     exchanger: Exchanger,
 }
@@ -130,6 +134,8 @@ impl Upstream {
             instance: Instance::new().map_err(SetupError::Random)?,
             hops: options.hops,
             realms: options.realms,
+            requests: AtomicU64::new(0),
+            spans: RandomState::new(),
             exchanger: Exchanger {
                 client: CLIENTS.fetch_add(1, Ordering::Relaxed),
                 connector,

@@ -1,6 +1,8 @@
 //! Sends one request: to the hops in the order of the policy, until one answers.
 
+use std::hash::BuildHasher as _;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use url::Url;
@@ -299,6 +301,13 @@ impl Upstream {
         Ok(response)
     }
 
+    /// Returns the id of one more request within its trace: the ids of a process differ, and nobody outside can
+    /// tell them from random ones.
+    fn next_span(&self) -> u64 {
+        self.spans
+            .hash_one(self.requests.fetch_add(1, Ordering::Relaxed))
+    }
+
     /// Sends the request to `base` and follows redirects; `ticket` hears when `base` itself answers.
     pub(super) async fn follow(
         &self,
@@ -313,7 +322,8 @@ impl Upstream {
         let via = self.instance.via(&request.trail);
         for _ in 0..=REDIRECTS_MAX {
             let authorization = authorization.filter(|_| is_own);
-            let head = request.head(&url, authorization, Some(&via), authority(base));
+            let span = self.next_span();
+            let head = request.head(&url, authorization, Some(&via), span, authority(base));
             let response = self.exchanger.exchange(&url, &head, is_head).await?;
             if let Some(ticket) = ticket {
                 ticket.hear();

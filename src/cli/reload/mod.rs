@@ -27,6 +27,7 @@ use crate::access_log::{self, AccessLog};
 use crate::admin::{Reloaded, Token};
 use crate::config::{Effective, Failure, Running, Sources};
 use crate::fill::Fills;
+use crate::health::Health;
 use crate::server::Service;
 use crate::store::Store;
 use crate::upstream::Upstream;
@@ -68,6 +69,7 @@ pub(super) struct Reloads {
     pub(super) access: Arc<Access>,
     pub(super) access_log: Arc<AccessLog>,
     pub(super) token: Arc<Token>,
+    pub(super) health: Health,
     /// Most files that may be open, which bounds connections.
     pub(super) open_files: usize,
 }
@@ -136,6 +138,11 @@ impl Reloader {
         }
     }
 
+    /// Returns the operator's own checks that fail, by name, each with its reason.
+    pub(super) fn failing_checks(&self) -> Vec<(String, String)> {
+        self.parts.health.failing()
+    }
+
     fn read(&self) -> Result<Effective, Vec<String>> {
         let sources = self.recipe.sources().map_err(|error| vec![error])?;
         let told = |failure: Failure| failure.problems.iter().map(ToString::to_string).collect();
@@ -171,6 +178,7 @@ impl Reloader {
         parts.upstream.reload(&settings.upstream);
         parts.fills.reload(settings.fill);
         parts.access.reload(&settings.access);
+        parts.health.reload(&settings.health);
         parts.token.store(settings.admin.token.map(Arc::new));
         if !parts.service.reread_certificates() {
             tracing::info!("there are no certificates: clients are served without TLS");
