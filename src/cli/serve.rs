@@ -133,7 +133,7 @@ fn run(mut settings: Settings, reading: Reading) -> io::Result<()> {
     };
     // First: what is asked for at the admin address are signals.
     heed_signals(Arc::clone(&service), reloader)?;
-    let admin = start_admin(&settings.admin, shown, listen)?;
+    let (admin, socket_file) = start_admin(&settings.admin, shown, listen)?;
     let housekeeping = Housekeeping::start(&store, house)?;
     let watchdog = Watchdog::asked(cores);
     let running = start_cores(&service, listeners, cores, &tier, watchdog.clone())?;
@@ -144,6 +144,9 @@ fn run(mut settings: Settings, reading: Reading) -> io::Result<()> {
     fills.leave_all();
     housekeeping.end();
     access_log.end();
+    if let Some(file) = socket_file {
+        file.remove();
+    }
     tracing::info!("drained, ending");
     Ok(())
 }
@@ -211,12 +214,12 @@ fn announce_access(settings: &Settings) {
     }
 }
 
-/// Starts what operators talk to; returns the address that it got.
+/// Starts what operators talk to; returns the address that it got, and the file of its Unix socket.
 fn start_admin(
     options: &admin::Options,
     mut parts: admin::Parts,
     listen: std::net::SocketAddr,
-) -> io::Result<Option<std::net::SocketAddr>> {
+) -> io::Result<(Option<std::net::SocketAddr>, Option<rt::LocalFile>)> {
     let (mut tcp, mut bound) = (None, None);
     if let Some(addr) = options.listen {
         let (mut listeners, addr) = bind(addr, 1, "http.debug.addr")?;
@@ -227,12 +230,12 @@ fn start_admin(
         let key = "transship.admin.socket";
         made.map_err(|e| io::Error::new(e.kind(), format!("{key}: {}: {e}", path.display())))
     });
-    let local = local.transpose()?;
+    let (local, file) = local.transpose()?.unzip();
     parts.listen = listen.to_string();
     if tcp.is_some() || local.is_some() {
         Admin::new(options, parts).start(tcp, local)?;
     }
-    Ok(bound)
+    Ok((bound, file))
 }
 
 fn start_cores(

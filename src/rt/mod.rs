@@ -39,7 +39,7 @@ pub use cores::{Core, Cores, spawn};
 pub use deadline::{DeadlineKind, expire_idle};
 pub use group::Group;
 pub use listen::{Listener, bind};
-pub use local::{LocalListener, LocalSocket, bind_local};
+pub use local::{LocalFile, LocalListener, LocalSocket, bind_local};
 pub use mapped::Mapped;
 pub use memory::memory_file;
 pub use monoio::time::{sleep, timeout};
