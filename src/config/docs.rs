@@ -138,7 +138,7 @@ fn meaning(key: &Key) -> String {
 fn kind(kind: Kind) -> String {
     match kind {
         Kind::Section => "section".to_owned(),
-        Kind::Entries => "list of maps".to_owned(),
+        Kind::Entries | Kind::Sections => "list of maps".to_owned(),
         Kind::Map => "map".to_owned(),
         Kind::Headers => "map of lists".to_owned(),
         Kind::Text => "text".to_owned(),

@@ -58,8 +58,10 @@ pub enum Treatment {
 pub enum Kind {
     /// A map of further keys of this table.
     Section,
-    /// A list of maps of further keys of this table.
+    /// A list of plug-ins: maps of further keys of this table, each with a name.
     Entries,
+    /// A list of maps of further keys of this table.
+    Sections,
     /// Names of the operator's choice with one value each.
     Map,
     /// Header fields: names with a list of values each.
@@ -113,6 +115,7 @@ impl Kind {
         matches!(
             self,
             Self::Entries
+                | Self::Sections
                 | Self::Paths
                 | Self::Urls
                 | Self::Upstreams
@@ -357,10 +360,10 @@ pub const TABLE: &[Key] = &[
         Kind::Bool, "true", "The disk is always watched; what fails there is a reason of `/readyz`, and no pull fails for it."),
     ignored("health.storagedriver.interval", "the disk is watched whenever it is used"),
     ignored("health.storagedriver.threshold", "the disk is watched whenever it is used"),
-    live("health.file", Kind::Entries, "", "Files that must not be there: making one takes the cache out of service."),
+    live("health.file", Kind::Sections, "", "Files that must not be there: making one takes the cache out of service."),
     live("health.file.file", Kind::Path, "", "The file's path."),
     live("health.file.interval", POSITIVE, "10s", "How often it is looked at."),
-    live("health.http", Kind::Entries, "", "Addresses that must answer a HEAD. HTTPS is trusted by the public authorities; \
+    live("health.http", Kind::Sections, "", "Addresses that must answer a HEAD. HTTPS is trusted by the public authorities; \
          redirects are not followed."),
     live("health.http.uri", Kind::Text, "", "The address."),
     live("health.http.headers", Kind::Headers, "", "Fields that are sent."),
@@ -368,7 +371,7 @@ pub const TABLE: &[Key] = &[
     live("health.http.timeout", POSITIVE, "5s", "How long an answer may take. (The registry's default is for ever.)"),
     live("health.http.interval", POSITIVE, "10s", "How often it is asked."),
     live("health.http.threshold", Kind::Integer(0, 1000), "0", "How often in a row it has to fail; `0` is once."),
-    live("health.tcp", Kind::Entries, "", "Ports that must take a connection."),
+    live("health.tcp", Kind::Sections, "", "Ports that must take a connection."),
     live("health.tcp.addr", Kind::Text, "", "`HOST:PORT`."),
     live("health.tcp.timeout", POSITIVE, "5s", "How long connecting may take. (The registry's default is for ever.)"),
     live("health.tcp.interval", POSITIVE, "10s", "How often it is tried."),
@@ -488,7 +491,10 @@ mod tests {
             };
             let parent = find(parent).unwrap_or_else(|| panic!("{} has no parent", key.path));
             assert!(
-                matches!(parent.kind, Kind::Section | Kind::Entries | Kind::Upstreams),
+                matches!(
+                    parent.kind,
+                    Kind::Section | Kind::Sections | Kind::Entries | Kind::Upstreams
+                ),
                 "{}",
                 key.path
             );
