@@ -24,7 +24,7 @@ use crate::limits::CERTIFICATES_LOOK_EVERY;
 use crate::metrics::Metrics;
 use crate::rt::{self, Cores, Tier};
 use crate::server::{self, Parts, Service};
-use crate::store::{Store, import};
+use crate::store::{House, Store, import};
 use crate::upstream::Upstream;
 
 /// Environment variable that asks for epoll; monoio's own name for it.
@@ -71,66 +71,18 @@ fn run(mut settings: Settings, reading: Reading) -> io::Result<()> {
     announce_access(&settings);
     let tier = Tier::probe(std::env::var_os(FORCE_EPOLL).is_some_and(|value| value != "0"));
     let (listeners, listen) = bind(settings.server.listen, cores, "http.addr")?;
-    let metrics = Metrics::new(cores);
     tell_of_old_registry(&settings.store.root);
-    let (store, house) = Store::open(&settings.store, metrics.store())?;
-    let upstream = Arc::new(Upstream::new(settings.upstream.clone()).map_err(io::Error::other)?);
-    let access = Arc::new(Access::new(
-        settings.access.clone(),
-        Arc::clone(&store),
-        Arc::clone(&upstream),
-    )?);
-    let threads = cores.max(SINK_THREADS_MIN);
-    let fills = Arc::new(Fills::new(
-        Arc::clone(&store),
-        Arc::clone(&upstream),
-        settings.fill,
-        threads,
-    )?);
-    let metrics = metrics
-        .with_hops(upstream.numbers())
-        .with_levels(super::levels::look(&fills, &upstream, &store));
-    let access_log = start_access_log(&settings, cores, &metrics)?;
-    let parts = Parts {
-        store: Arc::clone(&store),
-        fills: Arc::clone(&fills),
-        upstream: Arc::clone(&upstream),
-        access: Arc::clone(&access),
-        access_log: Some(Arc::clone(&access_log)),
-        metrics: metrics.clone(),
-        open_files_per_core: (open_files / 4 / cores).clamp(16, OPEN_BLOBS_MAX),
-    };
-    let service = Arc::new(Service::new(settings.server.clone(), parts)?);
-    let token = Arc::new(admin::Token::from_pointee(settings.admin.token.clone()));
-    let reloader = Arc::new(Reloader::new(
-        reading,
-        Reloads {
-            service: Arc::clone(&service),
-            store: Arc::clone(&store),
-            upstream: Arc::clone(&upstream),
-            fills: Arc::clone(&fills),
-            access,
-            access_log: Arc::clone(&access_log),
-            token: Arc::clone(&token),
-            health: start_health(&settings.health, &service)?,
-            open_files,
-        },
-        settings.access_log.clone(),
-    ));
-    let helm = Helm {
-        service: Arc::clone(&service),
-        store: Arc::clone(&store),
-        reloader: Arc::clone(&reloader),
-    };
-    let shown = admin::Parts {
-        metrics,
-        store: Arc::clone(&store),
-        fills: Arc::clone(&fills),
-        upstream,
-        listen: String::new(),
-        token,
-        steering: Arc::new(helm),
-    };
+    let (parts, metrics, house) = assemble(&settings, cores, open_files)?;
+    let access_log = settings.access_log.clone();
+    let reloader = Arc::new(Reloader::new(reading, parts, access_log));
+    let Reloads {
+        service,
+        store,
+        fills,
+        access_log,
+        ..
+    } = reloader.parts.clone();
+    let shown = shown(&reloader, metrics);
     // First: what is asked for at the admin address are signals.
     heed_signals(Arc::clone(&service), reloader)?;
     let (admin, socket_file) = start_admin(&settings.admin, shown, listen)?;
@@ -149,6 +101,74 @@ fn run(mut settings: Settings, reading: Reading) -> io::Result<()> {
     }
     tracing::info!("drained, ending");
     Ok(())
+}
+
+/// Returns the parts of a server, the counters and whoever keeps the store in order.
+fn assemble(
+    settings: &Settings,
+    cores: usize,
+    open_files: usize,
+) -> io::Result<(Reloads, Metrics, House)> {
+    let metrics = Metrics::new(cores);
+    let (store, house) = Store::open(&settings.store, metrics.store())?;
+    let upstream = Arc::new(Upstream::new(settings.upstream.clone()).map_err(io::Error::other)?);
+    let access = Arc::new(Access::new(
+        settings.access.clone(),
+        Arc::clone(&store),
+        Arc::clone(&upstream),
+    )?);
+    let threads = cores.max(SINK_THREADS_MIN);
+    let fills = Arc::new(Fills::new(
+        Arc::clone(&store),
+        Arc::clone(&upstream),
+        settings.fill,
+        threads,
+    )?);
+    let metrics = metrics
+        .with_hops(upstream.numbers())
+        .with_levels(super::levels::look(&fills, &upstream, &store));
+    let access_log = start_access_log(settings, cores, &metrics)?;
+    let parts = Parts {
+        store: Arc::clone(&store),
+        fills: Arc::clone(&fills),
+        upstream: Arc::clone(&upstream),
+        access: Arc::clone(&access),
+        access_log: Some(Arc::clone(&access_log)),
+        metrics: metrics.clone(),
+        open_files_per_core: (open_files / 4 / cores).clamp(16, OPEN_BLOBS_MAX),
+    };
+    let service = Arc::new(Service::new(settings.server.clone(), parts)?);
+    let reloads = Reloads {
+        health: start_health(&settings.health, &service)?,
+        token: Arc::new(admin::Token::from_pointee(settings.admin.token.clone())),
+        service,
+        store,
+        upstream,
+        fills,
+        access,
+        access_log,
+        open_files,
+    };
+    Ok((reloads, metrics, house))
+}
+
+/// Returns what the admin address shows and steers.
+fn shown(reloader: &Arc<Reloader>, metrics: Metrics) -> admin::Parts {
+    let parts = &reloader.parts;
+    let helm = Helm {
+        service: Arc::clone(&parts.service),
+        store: Arc::clone(&parts.store),
+        reloader: Arc::clone(reloader),
+    };
+    admin::Parts {
+        metrics,
+        store: Arc::clone(&parts.store),
+        fills: Arc::clone(&parts.fills),
+        upstream: Arc::clone(&parts.upstream),
+        listen: String::new(),
+        token: Arc::clone(&parts.token),
+        steering: Arc::new(helm),
+    }
 }
 
 /// Says how to take over the storage of a registry, where there is one.
@@ -271,9 +291,10 @@ fn start_cores(
 }
 
 /// Starts what the operator wants to be checked; clients are turned away while any of it fails.
-fn start_health(options: &health::Options, service: &Arc<Service>) -> io::Result<Health> {
+fn start_health(options: &health::Options, service: &Arc<Service>) -> io::Result<Arc<Health>> {
     let service = Arc::clone(service);
-    Health::start(options, move |is_unwell| service.set_unwell(is_unwell))
+    let health = Health::start(options, move |is_unwell| service.set_unwell(is_unwell));
+    health.map(Arc::new)
 }
 
 /// Follows the files of the certificates, if there are any, on a thread of its own.

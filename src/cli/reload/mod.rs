@@ -61,6 +61,7 @@ pub(super) struct Reading {
 }
 
 /// The parts that take up a change.
+#[derive(Clone)]
 pub(super) struct Reloads {
     pub(super) service: Arc<Service>,
     pub(super) store: Arc<Store>,
@@ -69,7 +70,7 @@ pub(super) struct Reloads {
     pub(super) access: Arc<Access>,
     pub(super) access_log: Arc<AccessLog>,
     pub(super) token: Arc<Token>,
-    pub(super) health: Health,
+    pub(super) health: Arc<Health>,
     /// Most files that may be open, which bounds connections.
     pub(super) open_files: usize,
 }
@@ -78,7 +79,7 @@ pub(super) struct Reloads {
 pub(super) struct Reloader {
     recipe: Recipe,
     pub(super) log: LogHandle,
-    parts: Reloads,
+    pub(super) parts: Reloads,
     state: Mutex<State>,
 }
 

@@ -80,7 +80,7 @@ impl Rig {
             access,
             access_log,
             token: Arc::new(Token::empty()),
-            health: Health::start(&settings.health, |_| {}).unwrap(),
+            health: Arc::new(Health::start(&settings.health, |_| {}).unwrap()),
             open_files: 1 << 21,
         };
         let (subscriber, log) = super::super::log::make(&settings.log);
