@@ -57,6 +57,9 @@ impl Rate {
         let (old, new) = (self.bytes_per_second, bytes_per_second.max(1));
         for class in &mut self.classes {
             let owed = class.taken.saturating_duration_since(now).as_nanos();
+            if owed == 0 {
+                continue;
+            }
             let owed = owed.saturating_mul(old.into()) / u128::from(new);
             let owed = Duration::from_nanos(u64::try_from(owed).unwrap_or(u64::MAX));
             class.taken = now.checked_add(owed).unwrap_or(class.taken);
