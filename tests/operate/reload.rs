@@ -157,7 +157,7 @@ fn less_room_evicts_and_a_secret_is_never_told() {
 
 #[test]
 fn a_wider_link_lets_those_go_who_wait_for_it() {
-    let rig = rig("transship: {upstream: {bandwidth: 1}}\n");
+    let rig = rig("transship: {upstream: {bandwidth: 1KiB}}\n");
     let blob = rig.origin.make(1, 8 << 20);
     std::thread::scope(|scope| {
         let pull = scope.spawn(|| rig.expect_blob(&blob));

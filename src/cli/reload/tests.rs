@@ -128,8 +128,11 @@ fn assert_same(one: &str, other: &str, what: &str) {
     assert!(one == other, "{what}: {differing:?}");
 }
 
+/// Keys with what they are set to.
+type Keys = &'static [(&'static str, &'static str)];
+
 /// Each key that counts at once: what stands besides it, and the value that it changes to.
-const SAMPLES: &[(&str, &[(&str, &str)], &str)] = &[
+const SAMPLES: &[(&str, Keys, &str)] = &[
     ("log.level", &[], "trace"),
     ("log.formatter", &[], "json"),
     ("log.fields", &[], "{dc: east}"),
@@ -178,7 +181,7 @@ const SAMPLES: &[(&str, &[(&str, &str)], &str)] = &[
     ("transship.upstream.connections_max", &[], "77"),
 ];
 
-const LOGGED: &[(&str, &str)] = &[("transship.access_log.output", "FILE")];
+const LOGGED: Keys = &[("transship.access_log.output", "FILE")];
 
 /// Those that another sample stands for, since two spellings of one thing exclude each other.
 const SAME: [&str; 1] = ["proxy.ttl"];
