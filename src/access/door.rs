@@ -103,7 +103,7 @@ impl Access {
             }
             Entrance::Tokens(tokens) => {
                 tokens.keys.look().await;
-                tokens.enter(credential, wanted, now, self.options.leeway.as_secs())
+                tokens.enter(credential, wanted, now, self.times.leeway.get().as_secs())
             }
         }
     }

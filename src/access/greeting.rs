@@ -30,7 +30,7 @@ impl Access {
         }
         let known = self.greeting.0.lock().clone();
         if let Some((at, word)) = &known
-            && (at.elapsed() <= self.options.remember || self.checks.is_away())
+            && (at.elapsed() <= self.times.remember.get() || self.checks.is_away())
         {
             return word.clone();
         }

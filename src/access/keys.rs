@@ -181,7 +181,7 @@ impl Access {
 
     fn verify(&self, token: &str, item: Item<'_>, now: u64) -> Result<u64, Refusal> {
         let keys = self.keys.current();
-        let leeway = self.options.leeway.as_secs();
+        let leeway = self.times.leeway.get().as_secs();
         let signed = SignedUrl::check(token, &keys, now, leeway, item.repository, &item.digest)?;
         Ok(signed.until)
     }

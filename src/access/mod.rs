@@ -49,6 +49,7 @@ use checks::{Checks, Question};
 use door::Entrance;
 use greeting::Greeting;
 use keys::Keys;
+use options::Times;
 use permissions::{Permissions, Salt, Who};
 use visit::Claim;
 
@@ -87,6 +88,7 @@ pub enum Wanted<'a> {
 #[derive(Debug)]
 pub struct Access {
     options: Options,
+    times: Times,
     salt: Salt,
     keys: Keys,
     entrance: Option<Entrance>,
@@ -103,18 +105,25 @@ impl Access {
     /// # Errors
     /// The operator's: a file that is of no use, with its path.
     pub fn new(options: Options, store: Arc<Store>, upstream: Arc<Upstream>) -> io::Result<Self> {
-        let keep = options.remember.max(options.grace);
         Ok(Self {
             salt: Salt::new()?,
             keys: Keys::new(&options, &upstream)?,
             entrance: options.door.as_ref().map(Entrance::new).transpose()?,
-            permissions: Permissions::new(keep),
+            permissions: Permissions::new(options.keep()),
             checks: Checks::default(),
             greeting: Greeting::default(),
+            times: Times::new(&options),
             options,
             store,
             upstream,
         })
+    }
+
+    /// Goes by the times of `options` from now on; what a core was permitted before counts for as long as it was
+    /// told then.
+    pub fn reload(&self, options: &Options) {
+        self.times.set(options);
+        self.permissions.set_keep(options.keep());
     }
 
     /// Says whether everything is public, so that nothing needs to be permitted.
@@ -323,7 +332,7 @@ impl Access {
         let repository = item.repository.as_str();
         let age = || self.permissions.age(who, repository, Instant::now());
         let is_permitted =
-            vouched_until.is_some() || age().is_some_and(|age| age <= self.options.remember);
+            vouched_until.is_some() || age().is_some_and(|age| age <= self.times.remember.get());
         is_permitted && self.store.is_linked(repository, &item.digest)
     }
 
@@ -359,8 +368,8 @@ impl Access {
         Lease { until }
     }
 
-    const fn remembered_until(&self, now: u64) -> u64 {
-        now.saturating_add(self.options.remember.as_secs())
+    fn remembered_until(&self, now: u64) -> u64 {
+        now.saturating_add(self.times.remember.get().as_secs())
     }
 
     /// Returns how long a remembered permission still counts.
@@ -370,8 +379,9 @@ impl Access {
             .age(who, item.repository.as_str(), Instant::now());
         // What a token vouches for has no age.
         let left = self
-            .options
+            .times
             .remember
+            .get()
             .saturating_sub(age.unwrap_or_default());
         let until = now.saturating_add(left.as_secs());
         Lease {
@@ -383,7 +393,7 @@ impl Access {
     fn may_be_graced(&self, who: Who, item: Item<'_>) -> bool {
         let repository = item.repository.as_str();
         let age = self.permissions.age(who, repository, Instant::now());
-        age.is_some_and(|age| age <= self.options.grace)
+        age.is_some_and(|age| age <= self.times.grace.get())
             && self.store.is_linked(repository, &item.digest)
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use url::Url;
 
 use crate::auth::Secret;
+use crate::live::Live;
 
 /// Who may pull, and how that is found out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,10 +46,39 @@ impl Options {
         }
     }
 
+    /// Returns how long the origin's word is of any use.
+    pub(super) fn keep(&self) -> Duration {
+        self.remember.max(self.grace)
+    }
+
     /// Says whether everyone who reaches the cache may pull what it has.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.rights != Rights::Client && self.door.is_none() && !self.require_token
+    }
+}
+
+/// Those of the options that may change while clients are served.
+#[derive(Debug)]
+pub(super) struct Times {
+    pub(super) leeway: Live<Duration>,
+    pub(super) remember: Live<Duration>,
+    pub(super) grace: Live<Duration>,
+}
+
+impl Times {
+    pub(super) fn new(options: &Options) -> Self {
+        Self {
+            leeway: Live::new(options.leeway),
+            remember: Live::new(options.remember),
+            grace: Live::new(options.grace),
+        }
+    }
+
+    pub(super) fn set(&self, options: &Options) {
+        self.leeway.set(options.leeway);
+        self.remember.set(options.remember);
+        self.grace.set(options.grace);
     }
 }
 

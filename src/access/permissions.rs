@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 
 use crate::digest::{Algorithm, Digest, Hasher};
 use crate::limits::PERMISSIONS_MAX;
+use crate::live::Live;
 use crate::rt;
 
 /// Who asks, as far as the origin can tell: the cache itself, or the bearer of some credential.
@@ -52,15 +53,20 @@ impl Salt {
 pub(super) struct Permissions {
     confirmed: Mutex<HashMap<(Who, Box<str>), Instant>>,
     /// Age from which a permission is of no use any more.
-    keep: Duration,
+    keep: Live<Duration>,
 }
 
 impl Permissions {
     pub(super) fn new(keep: Duration) -> Self {
         Self {
             confirmed: Mutex::default(),
-            keep,
+            keep: Live::new(keep),
         }
+    }
+
+    /// Keeps permissions for another time from now on.
+    pub(super) fn set_keep(&self, keep: Duration) {
+        self.keep.set(keep);
     }
 
     /// Returns how long ago the origin confirmed that `who` may pull from `repository`.
@@ -68,7 +74,7 @@ impl Permissions {
         let confirmed = self.confirmed.lock();
         let at = confirmed.get(&(who, repository.into()))?;
         let age = now.saturating_duration_since(*at);
-        (age <= self.keep).then_some(age)
+        (age <= self.keep.get()).then_some(age)
     }
 
     /// Remembers that the origin confirmed it at `now`.
@@ -76,7 +82,7 @@ impl Permissions {
         let mut confirmed = self.confirmed.lock();
         let key = (who, repository.into());
         if confirmed.len() >= PERMISSIONS_MAX && !confirmed.contains_key(&key) {
-            make_room(&mut confirmed, self.keep, now);
+            make_room(&mut confirmed, self.keep.get(), now);
         }
         confirmed.insert(key, now);
     }

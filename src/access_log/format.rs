@@ -190,6 +190,7 @@ impl Formatter {
             digest: digest.map(|digest| digest.to_string()),
             repository: named.repository.map(ToOwned::to_owned),
             upstream: Some(plain(line.upstream)).filter(|hop| !hop.is_empty()),
+            trace_id: fixed.trace_id.map(|id| format!("{id:032x}")),
             tls: fixed.is_tls,
             whole: fixed.is_whole,
         }
@@ -213,6 +214,8 @@ pub(super) struct Object<'a> {
     pub(super) digest: Option<String>,
     pub(super) repository: Option<String>,
     pub(super) upstream: Option<Cow<'a, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) trace_id: Option<String>,
     pub(super) tls: bool,
     pub(super) whole: bool,
 }

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crate::digest::Digest;
+use crate::http::trace::trace_id;
 use crate::http::{Method, Request, Version};
 use crate::limits::{
     LOG_AGENT_BYTES_MAX, LOG_BATCH_BYTES, LOG_BATCH_LINES, LOG_TARGET_BYTES_MAX,
@@ -62,6 +63,8 @@ pub(super) struct Fixed {
     pub(super) body_bytes: u64,
     pub(super) is_whole: bool,
     pub(super) digest: Option<Digest>,
+    /// The trace that the request belongs to.
+    pub(super) trace_id: Option<u128>,
     /// Where each text ends in the batch's: path, query, agent, upstream. Each begins where the one before
     /// ends.
     ends: [u32; 4],
@@ -128,6 +131,10 @@ impl Batch {
             body_bytes: entry.body_bytes,
             is_whole: entry.is_whole,
             digest: entry.digest,
+            trace_id: entry
+                .request
+                .filter(|request| !request.traceparent.is_empty())
+                .and_then(|request| trace_id(request.traceparent.clone())),
             ends,
         });
     }

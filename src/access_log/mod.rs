@@ -35,6 +35,7 @@ pub use options::{Format, Options, Target};
 pub use ring::Pen;
 
 use crate::limits::LOG_END_WAIT;
+use crate::live::Live;
 use crate::metrics::{Cell, Counters};
 use format::Formatter;
 use output::Output;
@@ -58,7 +59,32 @@ impl Order {
 struct Shared {
     rings: Box<[Arc<Ring>]>,
     order: AtomicU8,
+    /// Whether lines are wanted at all.
+    is_on: Live<bool>,
+    /// Where lines go from now on, until the writer has taken it up; without an output, nowhere.
+    next: Mutex<Option<Sheet>>,
 }
+
+/// Where lines go, and in which form.
+#[derive(Debug)]
+struct Sheet {
+    output: Option<Output>,
+    format: Format,
+}
+
+impl Sheet {
+    fn open(options: Option<&Options>) -> io::Result<Self> {
+        let output = options.map(|options| Output::open(&options.target));
+        Ok(Self {
+            output: output.transpose()?,
+            format: options.map_or(Format::Combined, |options| options.format),
+        })
+    }
+}
+
+/// An access log that has been opened and is not written to yet.
+#[derive(Debug)]
+pub struct Opened(Sheet);
 
 /// The access log of a process.
 #[derive(Debug)]
@@ -70,13 +96,14 @@ pub struct AccessLog {
 impl AccessLog {
     /// Opens the log for `cores` cores, and starts its writer.
     ///
+    /// - `options`: without them nothing is written until [`AccessLog::turn_to`] says where.
     /// - `prefix`: what stands before `/v2/` in paths.
     /// - `lost`: counts lines that could not be written.
     ///
     /// # Errors
     /// When it cannot be opened, with its path, or a thread cannot be started.
     pub fn start(
-        options: &Options,
+        options: Option<&Options>,
         cores: usize,
         prefix: &str,
         lost: Arc<Cell>,
@@ -84,11 +111,12 @@ impl AccessLog {
         let shared = Arc::new(Shared {
             rings: (0..cores).map(|_| Arc::default()).collect(),
             order: AtomicU8::new(Order::GO_ON),
+            is_on: Live::new(options.is_some()),
+            next: Mutex::default(),
         });
         let writer = Writer {
             shared: Arc::clone(&shared),
-            output: Output::open(&options.target)?,
-            format: options.format,
+            sheet: Sheet::open(options)?,
             formatter: Formatter::new(prefix),
             lost,
             piece: Vec::new(),
@@ -108,7 +136,29 @@ impl AccessLog {
     #[must_use]
     pub fn pen(&self, index: usize, counters: Arc<Counters>) -> Option<Pen> {
         let ring = self.shared.rings.get(index)?;
-        Some(Pen::new(Arc::clone(ring), counters))
+        Some(Pen::new(
+            Arc::clone(&self.shared),
+            Arc::clone(ring),
+            counters,
+        ))
+    }
+
+    /// Opens what `options` name; without them, nothing. Lines go on as before.
+    ///
+    /// # Errors
+    /// When it cannot be opened, with its path.
+    pub fn open(options: Option<&Options>) -> io::Result<Opened> {
+        Sheet::open(options).map(Opened)
+    }
+
+    /// Has lines written there from now on.
+    pub fn turn_to(&self, opened: Opened) {
+        let is_on = opened.0.output.is_some();
+        *self.shared.next.lock() = Some(opened.0);
+        self.shared.is_on.set(is_on);
+        if let Some(writer) = &*self.writer.lock() {
+            writer.thread().unpark();
+        }
     }
 
     /// Has the file opened again by its name, as something may have moved it away.

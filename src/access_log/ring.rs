@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use crossbeam_queue::ArrayQueue;
 
+use super::Shared;
 use super::line::{Batch, Entry};
 use crate::limits::LOG_BATCHES_MAX;
 use crate::metrics::Counters;
@@ -50,18 +51,26 @@ impl Ring {
 /// What one core writes its lines with. Belongs to that core's thread alone.
 #[derive(Debug)]
 pub struct Pen {
+    shared: Arc<Shared>,
     ring: Arc<Ring>,
     counters: Arc<Counters>,
     batch: Batch,
 }
 
 impl Pen {
-    pub(super) fn new(ring: Arc<Ring>, counters: Arc<Counters>) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, ring: Arc<Ring>, counters: Arc<Counters>) -> Self {
         Self {
+            shared,
             ring,
             counters,
             batch: Batch::default(),
         }
+    }
+
+    /// Says whether lines are wanted.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.shared.is_on.get()
     }
 
     /// Takes note of a request, or drops it where the writer is too far behind.

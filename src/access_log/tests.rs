@@ -131,7 +131,7 @@ fn all_lines_are_written_by_the_end_and_a_file_rotates_at_its_size() {
     let path = dir.path().join("access.log");
     let metrics = Metrics::new(1);
     let options = file(&path, 64 * 1024, 2);
-    let log = AccessLog::start(&options, 1, "/", metrics.log_lines_lost()).unwrap();
+    let log = AccessLog::start(Some(&options), 1, "/", metrics.log_lines_lost()).unwrap();
     let mut pen = log.pen(0, metrics.core(0)).unwrap();
     assert!(log.pen(1, metrics.core(0)).is_none());
     for _ in 0..2000 {
@@ -156,7 +156,7 @@ fn a_pipe_that_nobody_reads_drops_lines_and_holds_up_nobody() {
     let mode = rustix::fs::Mode::from_raw_mode(0o600);
     rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
     let metrics = Metrics::new(1);
-    let log = AccessLog::start(&file(&path, 0, 0), 1, "/", metrics.log_lines_lost()).unwrap();
+    let log = AccessLog::start(Some(&file(&path, 0, 0)), 1, "/", metrics.log_lines_lost()).unwrap();
     let mut pen = log.pen(0, metrics.core(0)).unwrap();
     let room = LOG_BATCH_LINES * (LOG_BATCHES_MAX + 2);
     // What fits into the pipe and into the writer's hands besides.
@@ -185,7 +185,7 @@ fn a_file_that_was_moved_away_is_begun_anew_when_it_is_reopened() {
 fn a_disk_that_takes_nothing_loses_lines_and_says_so() {
     let metrics = Metrics::new(1);
     let options = file(Path::new("/dev/full"), 64 * 1024, 1);
-    let log = AccessLog::start(&options, 1, "/", metrics.log_lines_lost()).unwrap();
+    let log = AccessLog::start(Some(&options), 1, "/", metrics.log_lines_lost()).unwrap();
     let mut pen = log.pen(0, metrics.core(0)).unwrap();
     pen.add(&entry(None));
     pen.flush();
@@ -221,6 +221,46 @@ fn a_record_of_journald_is_names_and_values_whatever_a_client_sends() {
 #[test]
 fn a_log_that_cannot_be_opened_is_named() {
     let options = file(Path::new("/nowhere/access.log"), 0, 0);
-    let error = AccessLog::start(&options, 1, "/", Arc::default()).unwrap_err();
+    let error = AccessLog::start(Some(&options), 1, "/", Arc::default()).unwrap_err();
     assert!(error.to_string().contains("/nowhere/access.log"), "{error}");
+}
+
+#[test]
+fn a_log_is_turned_on_elsewhere_and_off_while_it_is_written() {
+    // An operator would have to end every pull to see who asks for what.
+    let dir = TempDir::new().unwrap();
+    let [one, two] = ["one", "two"].map(|name| dir.path().join(name));
+    let metrics = Metrics::new(1);
+    let log = AccessLog::start(None, 1, "/", metrics.log_lines_lost()).unwrap();
+    let mut pen = log.pen(0, metrics.core(0)).unwrap();
+    let mut add = |count: usize| {
+        for _ in 0..count {
+            assert!(pen.is_on());
+            pen.add(&entry(None));
+        }
+        pen.flush();
+    };
+    let lines = |path: &Path| fs::read_to_string(path).unwrap().lines().count();
+    let until_lines = |path: &Path, count| {
+        while lines(path) < count {
+            std::thread::yield_now();
+        }
+        assert_eq!(lines(path), count);
+    };
+    let turn = |options: Option<&Options>| log.turn_to(AccessLog::open(options).unwrap());
+    turn(Some(&file(&one, 0, 0)));
+    add(3);
+    until_lines(&one, 3);
+    turn(Some(&file(&two, 0, 0)));
+    // What is on its way when it turns may go to either.
+    while log.shared.next.lock().is_some() {
+        std::thread::yield_now();
+    }
+    add(2);
+    until_lines(&two, 2);
+    assert!(AccessLog::open(Some(&file(Path::new("/nowhere/a"), 0, 0))).is_err());
+    turn(None);
+    assert!(!pen.is_on());
+    log.end();
+    assert_eq!((lines(&one), lines(&two)), (3, 2));
 }

@@ -10,15 +10,14 @@ use super::format::Formatter;
 use super::line::{Batch, Line};
 use super::options::Format;
 use super::output::{self, Output};
-use super::{Order, Shared};
+use super::{Order, Shared, Sheet};
 use crate::limits::{LOG_LOOK_EVERY, LOG_PIECE_BYTES};
 use crate::metrics::Cell;
 
 /// What the thread holds.
 pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
-    pub(super) output: Output,
-    pub(super) format: Format,
+    pub(super) sheet: Sheet,
     pub(super) formatter: Formatter,
     pub(super) lost: Arc<Cell>,
     pub(super) piece: Vec<u8>,
@@ -36,16 +35,36 @@ impl Writer {
             if order == Order::REOPEN {
                 self.reopen();
             }
+            if self.sheet.output.is_none() {
+                // What comes after it was turned on is not lost.
+                self.turn();
+            }
             self.drain();
+            self.turn();
             if order == Order::END {
                 return;
             }
-            thread::park_timeout(LOG_LOOK_EVERY);
+            match self.sheet.output {
+                Some(_) => thread::park_timeout(LOG_LOOK_EVERY),
+                // Whoever turns it on, or ends it, wakes it.
+                None => thread::park(),
+            }
+        }
+    }
+
+    /// Turns to where lines go from now on, if that has changed.
+    fn turn(&mut self) {
+        if let Some(next) = self.shared.next.lock().take() {
+            self.sheet = next;
+            self.is_failing = false;
         }
     }
 
     fn reopen(&mut self) {
-        match self.output.reopen() {
+        let Some(output) = &mut self.sheet.output else {
+            return;
+        };
+        match output.reopen() {
             Ok(()) => tracing::info!("the access log was opened again"),
             Err(error) => {
                 tracing::error!(%error, "the access log could not be opened again: it stays the file that it was");
@@ -72,11 +91,16 @@ impl Writer {
         for line in batch.lines() {
             let ago = now.0.saturating_duration_since(line.fixed.begun);
             let at = now.1.checked_sub(ago).unwrap_or(now.1);
-            if let Output::Journal { .. } = self.output {
-                self.send(&line, at);
-                continue;
+            match self.sheet.output {
+                Some(Output::Journal { .. }) => {
+                    self.send(&line, at);
+                    continue;
+                }
+                Some(_) => {}
+                // It was turned off a moment ago.
+                None => continue,
             }
-            match self.format {
+            match self.sheet.format {
                 Format::Combined => self.formatter.combined(&line, at, &mut self.piece),
                 Format::Json => self.formatter.json(&line, at, &mut self.piece),
             }
@@ -93,7 +117,7 @@ impl Writer {
         let object = self.formatter.object(line, at);
         self.piece.clear();
         output::record(&message, &object, &mut self.piece);
-        let Output::Journal { socket, path } = &self.output else {
+        let Some(Output::Journal { socket, path }) = &self.sheet.output else {
             return;
         };
         let outcome = output::send(socket, path, &self.piece);
@@ -105,7 +129,10 @@ impl Writer {
         if self.lines == 0 {
             return;
         }
-        let outcome = self.output.write(&self.piece);
+        let outcome = match &mut self.sheet.output {
+            Some(output) => output.write(&self.piece),
+            None => Ok(()),
+        };
         self.piece.clear();
         let lines = std::mem::take(&mut self.lines);
         self.told(outcome, lines);

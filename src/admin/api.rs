@@ -43,6 +43,13 @@ struct Pin {
     reference: String,
 }
 
+/// What `PUT /v1/log-level` takes.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Level {
+    level: String,
+}
+
 impl Api {
     pub(super) fn answer(&self, request: &Request) -> Page {
         let argument = request.argument.as_str();
@@ -69,11 +76,7 @@ impl Api {
                     ..page
                 })
             }
-            Call::Reload => {
-                self.parts.steering.reload();
-                let accepted = views::Accepted { accepted: "reload" };
-                Ok(Page::json(202, &accepted))
-            }
+            Call::Reload => Ok(self.reload()),
             Call::Upgrade => {
                 self.parts.steering.upgrade();
                 let accepted = views::Accepted {
@@ -81,12 +84,35 @@ impl Api {
                 };
                 Ok(Page::json(202, &accepted))
             }
+            Call::ShowLogLevel => Ok(self.log_level()),
+            Call::SetLogLevel => self.set_log_level(&request.body),
             Call::OpenApi => {
                 let text = include_str!("../../docs/openapi.json");
                 Ok(Page::new(200, "application/json", text.to_owned()))
             }
         };
         answered.unwrap_or_else(|refusal| refusal)
+    }
+
+    fn reload(&self) -> Page {
+        let reloaded = views::Reloaded::from(self.parts.steering.reload());
+        let status = if reloaded.error.is_some() { 422 } else { 200 };
+        Page::json(status, &reloaded)
+    }
+
+    fn log_level(&self) -> Page {
+        let level = self.parts.steering.log_level();
+        Page::json(200, &views::LogLevel { level })
+    }
+
+    fn set_log_level(&self, body: &[u8]) -> Result<Page, Page> {
+        let want = "want {\"level\": \"error\"}, or warn, info, debug or trace";
+        let wanted: Level =
+            serde_json::from_slice(body).map_err(|error| bad(&format!("{want}: {error}")))?;
+        match self.parts.steering.set_log_level(&wanted.level) {
+            true => Ok(self.log_level()),
+            false => Err(bad(want)),
+        }
     }
 
     fn status(&self) -> views::Status {

@@ -38,6 +38,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwapOption;
+
 use crate::auth::Secret;
 use crate::fill::Fills;
 use crate::http::{Body, HeadScan, Method, Request, parse};
@@ -71,7 +73,7 @@ pub struct Options {
     pub listen: Option<ListenAddr>,
     /// Path of the metrics page (`http.debug.prometheus.path`), `/metrics` unless given.
     pub metrics_path: String,
-    /// Who shows it may use the API (`transship.admin.token`); `None` is whoever is on this host.
+    /// See [`Token`].
     pub token: Option<Secret>,
     /// Path of the Unix socket (`transship.admin.socket`); `None` makes none.
     pub socket: Option<PathBuf>,
@@ -81,15 +83,35 @@ pub struct Options {
 pub trait Steering: Send + Sync {
     /// Says why the service is not ready; nothing means that it is.
     fn reasons(&self) -> Vec<String>;
+    /// Returns the operator's own checks that fail, by name, each with its reason. They are among `reasons` too.
+    fn failing_checks(&self) -> Vec<(String, String)>;
     /// Says whether it takes no new connections and finishes what is in flight.
     fn is_draining(&self) -> bool;
     /// Drains it, as SIGTERM does.
     fn drain(&self);
     /// Has the program that is installed now take over, as SIGUSR2 does.
     fn upgrade(&self);
-    /// Reads what can be read again, as SIGHUP does.
-    fn reload(&self);
+    /// Reads the configuration again and applies what can be applied, as SIGHUP does. Blocks until that is done.
+    fn reload(&self) -> Reloaded;
+    /// Returns the name of the least severe level that is logged.
+    fn log_level(&self) -> &'static str;
+    /// Changes it until the next reload; says whether there is such a level.
+    fn set_log_level(&self, name: &str) -> bool;
 }
+
+/// What came of a reload. Of secrets, keys only.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reloaded {
+    /// Keys that have changed and count.
+    pub applied: Vec<String>,
+    /// Keys that have changed and count with the next start.
+    pub needs_restart: Vec<String>,
+    /// What is wrong. If anything is, nothing has changed.
+    pub problems: Vec<String>,
+}
+
+/// Who shows it may use the API (`transship.admin.token`); `None` is whoever is on this host.
+pub type Token = ArcSwapOption<Secret>;
 
 /// The parts of the server that are shown and steered.
 #[derive(Clone)]
@@ -106,6 +128,8 @@ pub struct Parts {
     pub warm: Arc<Warm>,
     /// Where clients connect.
     pub listen: String,
+    /// The token of now.
+    pub token: Arc<Token>,
     /// The server as a whole.
     pub steering: Arc<dyn Steering>,
     /// Raised when another process has taken over, along with the address.
@@ -293,7 +317,8 @@ impl Admin {
     }
 
     async fn call(&self, request: &Request<'_>, body: Vec<u8>, door: Door) -> Page {
-        if let Some(refusal) = guard::refuse(door, self.options.token.as_ref(), request) {
+        if let Some(refusal) = guard::refuse(door, self.api.parts.token.load().as_deref(), request)
+        {
             return refusal;
         }
         let (call, argument) = match routes::find(request.method, request.path) {
@@ -339,8 +364,14 @@ impl Admin {
         let status = if reasons.is_empty() { 200 } else { 503 };
         if is_json {
             let reasons = reasons.into_iter();
-            let reasons: serde_json::Map<_, _> =
-                reasons.map(|reason| (reason, "failed".into())).collect();
+            let checks = self.api.parts.steering.failing_checks().into_iter();
+            let told = checks.clone().map(|(name, why)| tell_check(&name, &why));
+            let told: Vec<_> = told.collect();
+            let reasons = reasons.filter(|reason| !told.contains(reason));
+            let reasons: serde_json::Map<_, _> = reasons
+                .map(|reason| (reason, "failed".into()))
+                .chain(checks.map(|(name, why)| (name, why.into())))
+                .collect();
             let body = serde_json::Value::from(reasons).to_string();
             return Page::new(status, "application/json", body);
         }
@@ -350,6 +381,12 @@ impl Admin {
         };
         Page::text(status, body)
     }
+}
+
+/// Returns the reason that a failing check is.
+#[must_use]
+pub fn tell_check(name: &str, why: &str) -> String {
+    format!("{name}: {why}")
 }
 
 async fn rest_after(error: &io::Error) {

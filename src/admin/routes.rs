@@ -26,6 +26,8 @@ pub(super) enum Call {
     Drain,
     Reload,
     Upgrade,
+    ShowLogLevel,
+    SetLogLevel,
     OpenApi,
 }
 
@@ -48,6 +50,8 @@ pub(super) const TABLE: &[(Method, &str, Call)] = &[
     (Method::Post, "/v1/drain", Call::Drain),
     (Method::Post, "/v1/reload", Call::Reload),
     (Method::Post, "/v1/upgrade", Call::Upgrade),
+    (Method::Get, "/v1/log-level", Call::ShowLogLevel),
+    (Method::Put, "/v1/log-level", Call::SetLogLevel),
     (Method::Get, "/v1/openapi.json", Call::OpenApi),
 ];
 

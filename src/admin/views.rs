@@ -250,6 +250,43 @@ pub(super) struct Accepted {
     pub(super) accepted: &'static str,
 }
 
+/// What came of a reload; with an error, nothing has changed.
+#[derive(Serialize)]
+pub(super) struct Reloaded {
+    applied: Vec<String>,
+    needs_restart: Vec<String>,
+    problems: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) error: Option<Words>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Words {
+    code: &'static str,
+    message: String,
+}
+
+impl From<super::Reloaded> for Reloaded {
+    fn from(reloaded: super::Reloaded) -> Self {
+        let problems = reloaded.problems;
+        let error = (!problems.is_empty()).then(|| Words {
+            code: "CONFIGURATION",
+            message: format!("nothing has changed: {}", problems.join("; ")),
+        });
+        Self {
+            applied: reloaded.applied,
+            needs_restart: reloaded.needs_restart,
+            problems,
+            error,
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct LogLevel {
+    pub(super) level: &'static str,
+}
+
 /// Returns whole seconds since the epoch.
 pub(super) fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH)

@@ -79,8 +79,12 @@ pub(super) enum Command {
     /// Have the program that is installed now take over from a running server, its connections and all: no client
     /// notices. What SIGUSR2 does.
     Upgrade(Remote),
-    /// Have a running server read again what SIGHUP does.
+    /// Have a running server read its configuration again and apply what can be applied, as SIGHUP does.
+    ///
+    /// Exits with 1 if the configuration does not hold: then nothing has changed.
     Reload(Remote),
+    /// Show the log level of a running server, or change it until the next reload.
+    LogLevel(Level),
     /// Print completions for a shell.
     Completions {
         /// Which shell.
@@ -120,6 +124,16 @@ pub(super) struct Top {
     /// End after this many frames; 0 is never.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(super) count: u64,
+    #[command(flatten)]
+    pub(super) remote: Remote,
+}
+
+/// What may be said for `log-level`.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Level {
+    /// Least severe level that is to be logged.
+    #[arg(value_parser = ["error", "warn", "info", "debug", "trace"])]
+    pub(super) level: Option<String>,
     #[command(flatten)]
     pub(super) remote: Remote,
 }

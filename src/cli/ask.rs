@@ -172,6 +172,38 @@ pub(super) fn post(server: &Server, what: &str, out: Out<'_>) -> Result<(), Fail
     Ok(())
 }
 
+/// Has the configuration read again, and tells what came of it.
+pub(super) fn reload(server: &Server, out: Out<'_>) -> Result<(), Failure> {
+    let told = server.call("POST", "/v1/reload", Some(&json!({})))?;
+    if server.is_json {
+        json(out, &told);
+        return Ok(());
+    }
+    let (applied, waiting) = (texts(&told["applied"]), texts(&told["needs_restart"]));
+    if applied.is_empty() && waiting.is_empty() {
+        let _ = writeln!(out, "nothing has changed");
+    }
+    for (keys, what) in [(applied, "applied"), (waiting, "needs a restart")] {
+        for key in keys {
+            let _ = writeln!(out, "{what}: {key}");
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn log_level(server: &Server, level: Option<&str>, out: Out<'_>) -> Result<(), Failure> {
+    let told = match level {
+        Some(level) => server.call("PUT", "/v1/log-level", Some(&json!({"level": level})))?,
+        None => server.get("/v1/log-level")?,
+    };
+    if server.is_json {
+        json(out, &told);
+    } else {
+        let _ = writeln!(out, "{}", text(&told["level"]));
+    }
+    Ok(())
+}
+
 pub(super) fn pins(server: &Server, out: Out<'_>) -> Result<(), Failure> {
     let pins = server.get("/v1/pins")?;
     if server.is_json {

@@ -7,16 +7,28 @@ use rustix::process::Signal;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
 use signal_hook::iterator::Signals;
 
+use super::reload::Reloader;
 use super::upgrade::Upgrade;
-use crate::access_log::AccessLog;
-use crate::admin::Steering;
+use crate::admin::{Reloaded, Steering, tell_check};
+use crate::config::LogLevel;
 use crate::server::Service;
 use crate::store::Store;
 
 /// What the admin API does to the server.
 pub(super) struct Helm {
-    pub(super) service: Arc<Service>,
-    pub(super) store: Arc<Store>,
+    service: Arc<Service>,
+    store: Arc<Store>,
+    reloader: Arc<Reloader>,
+}
+
+impl Helm {
+    pub(super) fn new(reloader: &Arc<Reloader>) -> Self {
+        Self {
+            service: Arc::clone(&reloader.parts.service),
+            store: Arc::clone(&reloader.parts.store),
+            reloader: Arc::clone(reloader),
+        }
+    }
 }
 
 impl Steering for Helm {
@@ -24,7 +36,13 @@ impl Steering for Helm {
         let draining = self.is_draining().then(|| "draining".to_owned());
         let trouble = self.store.trouble();
         let trouble = trouble.map(|(kind, error)| format!("storage {}: {error}", kind.label()));
-        draining.into_iter().chain(trouble).collect()
+        let checks = self.failing_checks().into_iter();
+        let checks = checks.map(|(name, why)| tell_check(&name, &why));
+        draining.into_iter().chain(trouble).chain(checks).collect()
+    }
+
+    fn failing_checks(&self) -> Vec<(String, String)> {
+        self.reloader.failing_checks()
     }
 
     fn is_draining(&self) -> bool {
@@ -42,8 +60,21 @@ impl Steering for Helm {
         raise(Signal::USR2);
     }
 
-    fn reload(&self) {
-        raise(Signal::HUP);
+    fn reload(&self) -> Reloaded {
+        self.reloader.reload()
+    }
+
+    fn log_level(&self) -> &'static str {
+        self.reloader.log.level().name()
+    }
+
+    fn set_log_level(&self, name: &str) -> bool {
+        let level = LogLevel::of_name(name);
+        if let Some(level) = level {
+            tracing::info!(level = name, "the log level was changed by an operator");
+            self.reloader.log.set_level(level);
+        }
+        level.is_some()
     }
 }
 
@@ -54,11 +85,11 @@ fn raise(signal: Signal) {
     }
 }
 
-/// SIGHUP reads the certificates again, and opens the access log again; SIGUSR2 has another process take over. Of the
-/// others the first drains, the second ends at once.
+/// SIGHUP reads the configuration again, see [`Reloader`]; SIGUSR2 has another process take over. Of the others the
+/// first drains, the second ends at once.
 pub(super) fn heed_signals(
     service: Arc<Service>,
-    access_log: Option<Arc<AccessLog>>,
+    reloader: Arc<Reloader>,
     upgrade: Arc<Upgrade>,
 ) -> io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR2])?;
@@ -68,7 +99,7 @@ pub(super) fn heed_signals(
             let mut is_leaving = false;
             for signal in signals.forever() {
                 match signal {
-                    SIGHUP => reload(&service, access_log.as_deref()),
+                    SIGHUP => drop(reloader.reload()),
                     SIGUSR2 => upgrade.begin(),
                     _ if is_leaving => {
                         tracing::warn!("second signal: ending at once");
@@ -82,18 +113,6 @@ pub(super) fn heed_signals(
             }
         })?;
     Ok(())
-}
-
-fn reload(service: &Service, access_log: Option<&AccessLog>) {
-    tracing::info!(
-        "SIGHUP: reading the certificates and opening the access log again, and nothing else"
-    );
-    if let Some(log) = access_log {
-        log.reopen();
-    }
-    if !service.reread_certificates() {
-        tracing::info!("there are none: clients are served without TLS");
-    }
 }
 
 fn leave(service: &Service, upgrade: &Upgrade, signal: i32) {

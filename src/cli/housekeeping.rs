@@ -9,7 +9,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::limits::{RESCAN_EVERY_MIN, RESCAN_SHARE};
 use crate::store::scrub::{Pace, Scrub};
-use crate::store::{House, Options, Store};
+use crate::store::{House, Store};
 
 /// Between two looks whether a scan is wanted.
 const SCAN_TICK: Duration = Duration::from_millis(500);
@@ -28,20 +28,14 @@ impl Housekeeping {
     ///
     /// # Errors
     /// When a thread cannot be started.
-    pub(super) fn start(store: &Arc<Store>, house: House, options: &Options) -> io::Result<Self> {
+    pub(super) fn start(store: &Arc<Store>, house: House) -> io::Result<Self> {
         let (stop, stopped) = bounded(0);
         let ends = stopped.clone();
         let house = thread("house", move || keep_house(house, &ends))?;
         let (ours, ends) = (Arc::clone(store), stopped.clone());
         thread("sync", move || sync(&ours, &ends))?;
-        if let Some(every) = options.scrub_every {
-            let pace = Pace {
-                every,
-                rate_bytes_max: options.scrub_bytes_per_second,
-            };
-            let (store, ends) = (Arc::clone(store), stopped.clone());
-            thread("scrub", move || scrub(&store, pace, &ends))?;
-        }
+        let (ours, ends) = (Arc::clone(store), stopped.clone());
+        thread("scrub", move || scrub(&ours, &ends))?;
         let store = Arc::clone(store);
         thread("scan", move || scan(&store, &stopped))?;
         Ok(Self { stop, house })
@@ -89,29 +83,39 @@ fn sync(store: &Store, stopped: &Receiver<()>) {
 }
 
 /// Hashes again what is stored, as long as this process keeps house.
-fn scrub(store: &Store, pace: Pace, stopped: &Receiver<()>) {
-    if store.holdings().round_min(pace) > pace.every {
-        tracing::warn!(
-            "what is stored cannot be scrubbed within transship.store.scrub at scrub_rate: a round takes longer"
-        );
-    }
+fn scrub(store: &Store, stopped: &Receiver<()>) {
+    let mut told = None;
     let root = store.root();
     let mut scrub = None;
     let mut wait = SCRUB_PAUSE;
     while !is_over(stopped, wait) {
-        if !store.is_keeper() {
-            scrub = None;
+        let now = SystemTime::now();
+        let Some(pace) = store.scrub_pace().filter(|_| store.is_keeper()) else {
+            if let Some(mut scrub) = scrub.take().filter(|_| store.is_keeper()) {
+                Scrub::save(&mut scrub, now);
+            }
             wait = SCRUB_PAUSE;
             continue;
+        };
+        if told.replace(pace) != Some(pace) {
+            warn_if_too_slow(store, pace);
         }
-        let now = SystemTime::now();
         let scrub = scrub.get_or_insert_with(|| Scrub::open(&root, pace, now));
+        scrub.set_pace(pace);
         let stepped = scrub.step(now, store.holdings());
         store.note_scrubbed(stepped.read_bytes, stepped.checked.as_ref());
         wait = stepped.wait.min(SCRUB_PAUSE);
     }
     if let Some(mut scrub) = scrub {
         scrub.save(SystemTime::now());
+    }
+}
+
+fn warn_if_too_slow(store: &Store, pace: Pace) {
+    if store.holdings().round_min(pace) > pace.every {
+        tracing::warn!(
+            "what is stored cannot be scrubbed within transship.store.scrub at scrub_rate: a round takes longer"
+        );
     }
 }
 

@@ -9,6 +9,7 @@ use std::fmt;
 use std::io::IsTerminal as _;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use serde_json::{Map, Value, json};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -18,29 +19,78 @@ use tracing_subscriber::fmt::format::{Format, Writer};
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::registry::{LookupSpan, Registry};
+use tracing_subscriber::reload;
 
 use crate::admin::Recent;
 use crate::config::{LogFormatter, LogLevel, LogOptions};
 
+/// What changes the log of a running process.
+#[derive(Clone, Debug)]
+pub struct LogHandle {
+    filter: reload::Handle<LevelFilter, Registry>,
+    lines: Arc<ArcSwap<Lines>>,
+}
+
 /// Sends all further events of the process to standard error, as `options` say. Only the first call of a
 /// process has an effect.
 ///
+/// A level that is off costs what it always did: the greatest level of all layers is what each event is held
+/// against first, by one load, and it changes with the filter.
+///
 /// - `recent`: is told of warnings and errors besides, whatever the level.
-pub fn init(options: &LogOptions, recent: Arc<Recent>) {
-    let ansi = options.formatter == LogFormatter::Text && std::io::stderr().is_terminal();
-    let lines = tracing_subscriber::fmt::layer()
-        .with_ansi(ansi)
-        .with_writer(std::io::stderr)
-        .event_format(Lines::new(options));
-    let subscriber = tracing_subscriber::registry()
-        .with(super::recent::layer(recent))
-        .with(lines.with_filter(level(options.level)));
+pub fn init(options: &LogOptions, recent: Arc<Recent>) -> LogHandle {
+    let (subscriber, handle) = make(options);
+    let subscriber = subscriber.with(super::recent::layer(recent));
     // Fails only where a subscriber is set already, which is then the one that was asked for first.
     let _ = tracing::subscriber::set_global_default(subscriber);
+    handle
 }
 
-const fn level(level: LogLevel) -> LevelFilter {
+/// Returns what logs as `options` say, and what changes it. Other layers come on top of it.
+pub(super) fn make(
+    options: &LogOptions,
+) -> (
+    impl Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
+    LogHandle,
+) {
+    let (filter, handle) = reload::Layer::new(level_filter(options.level));
+    let lines = Arc::new(ArcSwap::from_pointee(Lines::new(options)));
+    let lines_layer = tracing_subscriber::fmt::layer()
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .event_format(Swapped(Arc::clone(&lines)));
+    let subscriber = tracing_subscriber::registry().with(lines_layer.with_filter(filter));
+    let handle = LogHandle {
+        filter: handle,
+        lines,
+    };
+    (subscriber, handle)
+}
+
+impl LogHandle {
+    /// Logs as `options` say from now on.
+    pub fn reload(&self, options: &LogOptions) {
+        self.set_level(options.level);
+        self.lines.store(Arc::new(Lines::new(options)));
+    }
+
+    /// Returns the least severe level that is logged.
+    pub fn level(&self) -> LogLevel {
+        let filter = self.filter.clone_current().unwrap_or(LevelFilter::INFO);
+        let all = LogLevel::ALL.into_iter();
+        let mut found = all.filter(|level| level_filter(*level) == filter);
+        found.next().unwrap_or(LogLevel::Info)
+    }
+
+    /// Logs what is as severe as `level` from now on.
+    pub fn set_level(&self, level: LogLevel) {
+        // Fails only where the subscriber is gone, which lives as long as the process.
+        let _ = self.filter.reload(level_filter(level));
+    }
+}
+
+const fn level_filter(level: LogLevel) -> LevelFilter {
     match level {
         LogLevel::Error => LevelFilter::ERROR,
         LogLevel::Warn => LevelFilter::WARN,
@@ -50,7 +100,26 @@ const fn level(level: LogLevel) -> LevelFilter {
     }
 }
 
+/// The form of now.
+struct Swapped(Arc<ArcSwap<Lines>>);
+
+impl<S, N> FormatEvent<S, N> for Swapped
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        self.0.load().format_event(context, writer, event)
+    }
+}
+
 /// Writes one line an event.
+#[derive(Debug)]
 struct Lines {
     formatter: LogFormatter,
     fields: BTreeMap<String, String>,
@@ -206,7 +275,7 @@ mod tests {
         };
         let writer = buffer.clone();
         let subscriber = tracing_subscriber::fmt()
-            .with_max_level(level(options.level))
+            .with_max_level(level_filter(options.level))
             .with_ansi(false)
             .with_writer(move || writer.clone())
             .event_format(Lines::new(&options))

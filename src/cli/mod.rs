@@ -3,8 +3,8 @@
 //! `transship serve [CONFIG]`, `transship check [CONFIG]`, and `transship CONFIG`, which is what the
 //! content cache's container was started with and means `serve CONFIG`. `transship verify [DIGEST…]` and
 //! `transship import DIR` go over what is stored; `pin`, `unpin` and `pins` say what is never evicted.
-//! `tune` looks at the host. `status`, `top`, `ls`, `show`, `purge`, `drain`, `reload` and `upgrade` ask a running
-//! server, see `ask`; so does `warm`, which has it fetch images.
+//! `tune` looks at the host. `status`, `top`, `ls`, `show`, `purge`, `drain`, `reload`, `log-level` and
+//! `upgrade` ask a running server, see `ask`; so does `warm`, which has it fetch images.
 //!
 //! This is the only module that looks at the process's arguments, environment and user. Exit codes: 0 is
 //! well, 1 is a configuration that does not hold, a server that could not serve or refused, or a store that is
@@ -13,6 +13,7 @@
 
 mod args;
 mod ask;
+mod assembly;
 mod check;
 mod fit;
 mod handover;
@@ -24,6 +25,7 @@ pub mod log;
 mod pin;
 mod progress;
 mod recent;
+mod reload;
 mod remote;
 mod serve;
 mod sockets;
@@ -81,8 +83,10 @@ fn run_command(command: Command) -> Result<ExitCode, Vec<String>> {
     let told = |options| sources(options, environment()).map_err(|error| vec![error]);
     match command {
         Command::Serve(options) => {
-            let effective = effective(&told(options)?).map_err(|failure| lines(&failure))?;
-            Ok(serve::serve(effective))
+            let recipe = reload::Recipe::new(options, environment());
+            let sources = recipe.sources().map_err(|error| vec![error])?;
+            let effective = effective(&sources).map_err(|failure| lines(&failure))?;
+            Ok(serve::serve(effective, recipe))
         }
         Command::Check(options) => Ok(check::run(&told(options)?, &mut io::stdout().lock())),
         Command::Verify(options) => {
@@ -133,8 +137,9 @@ fn run_command(command: Command) -> Result<ExitCode, Vec<String>> {
         Command::Upgrade(remote) => Ok(ask::run(&remote, |server, out| {
             ask::post(server, "upgrade", out)
         })),
-        Command::Reload(remote) => Ok(ask::run(&remote, |server, out| {
-            ask::post(server, "reload", out)
+        Command::Reload(remote) => Ok(ask::run(&remote, |server, out| ask::reload(server, out))),
+        Command::LogLevel(level) => Ok(ask::run(&level.remote, |server, out| {
+            ask::log_level(server, level.level.as_deref(), out)
         })),
     }
 }

@@ -1,7 +1,7 @@
-//! `transship serve`: puts the parts together, runs the cores, and ends them in order.
+//! `transship serve`: runs the parts of a server, and ends them in order. What makes them: see `assembly`.
 
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::ExitCode;
@@ -10,24 +10,21 @@ use std::sync::Arc;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use signal_hook::consts::SIGXFSZ;
 
+use super::assembly::{self, Assembly};
 use super::handover::Predecessor;
 use super::helm::{Helm, heed_signals};
 use super::housekeeping::Housekeeping;
+use super::reload::{Reading, Recipe, Reloader, Reloads};
 use super::sockets::{self, Sockets, Source};
 use super::upgrade::Upgrade;
 use super::watchdog::Watchdog;
-use crate::access::Access;
-use crate::access_log::AccessLog;
 use crate::admin::{self, Admin, Recent};
-use crate::config::{Effective, Settings};
-use crate::fill::Fills;
+use crate::config::{Effective, Running, Settings};
 use crate::limits::CERTIFICATES_LOOK_EVERY;
-use crate::metrics::Metrics;
-use crate::rt::{self, Cores, Tier};
-use crate::server::{self, Parts, Service};
+use crate::rt::{self, Cores, Flag, Tier};
+use crate::server::{self, Service};
 use crate::store::{Store, import};
 use crate::upstream::Upstream;
-use crate::warm::{self, Warm};
 
 /// Environment variable that asks for epoll; monoio's own name for it.
 const FORCE_EPOLL: &str = "MONOIO_FORCE_LEGACY_DRIVER";
@@ -35,20 +32,20 @@ const FORCE_EPOLL: &str = "MONOIO_FORCE_LEGACY_DRIVER";
 /// Root directory of the registry and of the content cache, after their documents.
 const OLD_ROOT: &str = "/var/lib/registry";
 
-/// Most blobs that one core keeps open, whatever the limit on open files.
-const OPEN_BLOBS_MAX: usize = 16 * 1024;
-
-/// Threads that write and hash when there are few cores.
-const SINK_THREADS_MIN: usize = 2;
-
 /// Serves until SIGTERM or SIGINT, then drains.
-pub(super) fn serve(effective: Effective) -> ExitCode {
+pub(super) fn serve(effective: Effective, recipe: Recipe) -> ExitCode {
     let recent = Arc::default();
-    super::log::init(&effective.settings.log, Arc::clone(&recent));
+    let log = super::log::init(&effective.settings.log, Arc::clone(&recent));
     for warning in &effective.warnings {
         tracing::warn!("{warning}");
     }
-    match run(effective.settings, recent) {
+    let running = Running::new(&effective.values);
+    let reading = Reading {
+        recipe,
+        running,
+        log,
+    };
+    match run(effective.settings, reading, recent) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
@@ -57,7 +54,7 @@ pub(super) fn serve(effective: Effective) -> ExitCode {
     }
 }
 
-fn run(mut settings: Settings, recent: Arc<Recent>) -> io::Result<()> {
+fn run(mut settings: Settings, reading: Reading, recent: Arc<Recent>) -> io::Result<()> {
     // A file that may grow no further (RLIMIT_FSIZE) is a failed write, not the end of the process.
     signal_hook::flag::register(SIGXFSZ, Arc::default())?;
     let open_files = raise_open_files();
@@ -65,48 +62,28 @@ fn run(mut settings: Settings, recent: Arc<Recent>) -> io::Result<()> {
     bound_connections(&mut settings, open_files);
     announce_access(&settings);
     let tier = Tier::probe(std::env::var_os(FORCE_EPOLL).is_some_and(|value| value != "0"));
-    let (predecessor, there, source) = match Predecessor::receive()? {
-        Some((predecessor, there)) => (Some(predecessor), there, Source::Predecessor),
-        None => (None, sockets::activated()?, Source::ServiceManager),
-    };
-    let (listen, admin) = (settings.server.listen, settings.admin.listen);
-    let sockets = Sockets::open(listen, admin, cores, there, source)?;
-    let metrics = Metrics::new(cores);
+    let (predecessor, sockets) = open_sockets(&settings, cores)?;
+    let before_us = predecessor.as_ref().map_or(&[][..], |one| &one.ask_at);
     tell_of_old_registry(&settings.store.root);
-    let (store, house) = Store::open(&settings.store, metrics.store())?;
-    let upstream = open_upstream(&settings, predecessor.as_ref())?;
-    let access = Arc::new(Access::new(
-        settings.access.clone(),
-        Arc::clone(&store),
-        Arc::clone(&upstream),
-    )?);
-    let threads = cores.max(SINK_THREADS_MIN);
-    let fills = Arc::new(Fills::new(
-        Arc::clone(&store),
-        Arc::clone(&upstream),
-        settings.fill,
-        threads,
-    )?);
-    let metrics = metrics
-        .with_hops(upstream.numbers())
-        .with_levels(super::levels::look(&fills, &upstream, &store));
-    let access_log = start_access_log(&settings, cores, &metrics)?;
-    let parts = Parts {
-        store: Arc::clone(&store),
-        fills: Arc::clone(&fills),
-        upstream: Arc::clone(&upstream),
-        access,
-        access_log: access_log.clone(),
-        metrics: metrics.clone(),
-        open_files_per_core: (open_files / 4 / cores).clamp(16, OPEN_BLOBS_MAX),
-    };
-    let warm = start_warm(&parts, &tier)?;
-    let service = Arc::new(Service::new(settings.server.clone(), parts)?);
-    let helm = Helm {
-        service: Arc::clone(&service),
-        store: Arc::clone(&store),
-    };
-    let succeeded = Arc::new(rt::Flag::default());
+    let Assembly {
+        parts,
+        metrics,
+        house,
+        warm,
+    } = assembly::make(&settings, cores, open_files, before_us, &tier)?;
+    let (service, succeeded) = (Arc::clone(&parts.service), Arc::new(Flag::default()));
+    let again = sockets.again()?;
+    let upgrade = Upgrade::new(service, cores, again, Arc::clone(&succeeded), before_us)?;
+    let reloader = Reloader::new(reading, parts, settings.access_log.clone());
+    let reloader = Arc::new(reloader);
+    let Reloads {
+        service,
+        store,
+        upstream,
+        fills,
+        access_log,
+        ..
+    } = reloader.parts.clone();
     let shown = admin::Parts {
         metrics,
         store: Arc::clone(&store),
@@ -114,18 +91,16 @@ fn run(mut settings: Settings, recent: Arc<Recent>) -> io::Result<()> {
         upstream: Arc::clone(&upstream),
         warm: Arc::clone(&warm),
         listen: sockets.listen.to_string(),
-        steering: Arc::new(helm),
-        succeeded: Arc::clone(&succeeded),
+        token: Arc::clone(&reloader.parts.token),
+        steering: Arc::new(Helm::new(&reloader)),
+        succeeded,
         recent,
     };
-    let (ours, again) = (Arc::clone(&service), sockets.again()?);
-    let before_us = asked_at(predecessor.as_ref());
-    let upgrade = Arc::new(Upgrade::new(ours, cores, again, succeeded, before_us)?);
     // First: what is asked for at the admin address are signals.
-    heed_signals(Arc::clone(&service), access_log.clone(), upgrade)?;
+    heed_signals(Arc::clone(&service), reloader, Arc::new(upgrade))?;
     let listen = sockets.listen;
-    let admin = start_admin(&settings.admin, shown, sockets.admin)?;
-    let housekeeping = Housekeeping::start(&store, house, &settings.store)?;
+    let (admin, socket_file) = start_admin(&settings.admin, shown, sockets.admin)?;
+    let housekeeping = Housekeeping::start(&store, house)?;
     let watchdog = Watchdog::asked(cores);
     let running = start_cores(&service, sockets.clients, cores, &tier, watchdog.clone())?;
     follow_certificates(Arc::clone(&service))?;
@@ -139,28 +114,23 @@ fn run(mut settings: Settings, recent: Arc<Recent>) -> io::Result<()> {
     warm.end();
     fills.leave_all();
     housekeeping.end();
-    if let Some(log) = access_log {
-        log.end();
+    access_log.end();
+    if let Some(file) = socket_file {
+        file.remove();
     }
     tracing::info!("drained, ending");
     Ok(())
 }
 
-fn open_upstream(
-    settings: &Settings,
-    predecessor: Option<&Predecessor>,
-) -> io::Result<Arc<Upstream>> {
-    let ask_at = asked_at(predecessor)
-        .iter()
-        .map(|url| url.parse().map_err(io::Error::other))
-        .collect::<io::Result<_>>()?;
-    let upstream = Upstream::after(ask_at, settings.upstream.clone());
-    upstream.map(Arc::new).map_err(io::Error::other)
-}
-
-/// Returns where those are asked that this process takes over from.
-fn asked_at(predecessor: Option<&Predecessor>) -> Vec<String> {
-    predecessor.map_or_else(Vec::new, |predecessor| predecessor.ask_at.clone())
+/// Returns the process that this one takes over from, if there is one, and what to listen on.
+fn open_sockets(settings: &Settings, cores: usize) -> io::Result<(Option<Predecessor>, Sockets)> {
+    let (predecessor, there, source) = match Predecessor::receive()? {
+        Some((predecessor, there)) => (Some(predecessor), there, Source::Predecessor),
+        None => (None, sockets::activated()?, Source::ServiceManager),
+    };
+    let (listen, admin) = (settings.server.listen, settings.admin.listen);
+    let sockets = Sockets::open(listen, admin, cores, there, source)?;
+    Ok((predecessor, sockets))
 }
 
 /// Takes over from the process before this one, and from what it leaves behind when it ends.
@@ -204,7 +174,7 @@ fn raise_open_files() -> usize {
 }
 
 /// Half of the open files may be connections; a quarter are blobs; the rest is for next hops and fills.
-fn bound_connections(settings: &mut Settings, open_files: usize) {
+pub(super) fn bound_connections(settings: &mut Settings, open_files: usize) {
     let wanted = settings.server.connections_max;
     let allowed = open_files / 2;
     if wanted > allowed {
@@ -235,35 +205,23 @@ fn announce_access(settings: &Settings) {
     }
 }
 
-/// Starts the thread that warms the store.
-fn start_warm(parts: &Parts, tier: &Tier) -> io::Result<Arc<Warm>> {
-    let parts = warm::Parts {
-        store: Arc::clone(&parts.store),
-        fills: Arc::clone(&parts.fills),
-        upstream: Arc::clone(&parts.upstream),
-        access: Arc::clone(&parts.access),
-        counters: parts.metrics.warm(),
-    };
-    Warm::start(parts, tier)
-}
-
-/// Starts what operators talk to; returns the address that it got.
+/// Starts what operators talk to; returns the address that it got, and the file of its Unix socket.
 fn start_admin(
     options: &admin::Options,
     parts: admin::Parts,
     tcp: Option<TcpListener>,
-) -> io::Result<Option<std::net::SocketAddr>> {
+) -> io::Result<(Option<SocketAddr>, Option<rt::LocalFile>)> {
     let bound = tcp.as_ref().map(TcpListener::local_addr).transpose()?;
     let local = options.socket.as_deref().map(|path| {
         let made = rt::bind_local(path);
         let key = "transship.admin.socket";
         made.map_err(|e| io::Error::new(e.kind(), format!("{key}: {}: {e}", path.display())))
     });
-    let local = local.transpose()?;
+    let (local, file) = local.transpose()?.unzip();
     if tcp.is_some() || local.is_some() {
         Admin::new(options, parts).start(tcp, local)?;
     }
-    Ok(bound)
+    Ok((bound, file))
 }
 
 fn start_cores(
@@ -310,24 +268,10 @@ fn follow_certificates(service: Arc<Service>) -> io::Result<()> {
     Ok(())
 }
 
-fn start_access_log(
-    settings: &Settings,
-    cores: usize,
-    metrics: &Metrics,
-) -> io::Result<Option<Arc<AccessLog>>> {
-    let Some(options) = &settings.access_log else {
-        return Ok(None);
-    };
-    let prefix = &settings.server.prefix;
-    let log = AccessLog::start(options, cores, prefix, metrics.log_lines_lost());
-    let told = |e: io::Error| io::Error::new(e.kind(), format!("transship.access_log.output: {e}"));
-    log.map(|log| Some(Arc::new(log))).map_err(told)
-}
-
 fn announce(
     settings: &Settings,
-    listen: std::net::SocketAddr,
-    admin: Option<std::net::SocketAddr>,
+    listen: SocketAddr,
+    admin: Option<SocketAddr>,
     store: &Store,
     tier: &Tier,
     cores: usize,

@@ -54,14 +54,14 @@ impl Upgrade {
         cores: usize,
         bound: Bound,
         succeeded: Arc<Flag>,
-        before_us: Vec<String>,
+        before_us: &[String],
     ) -> io::Result<Self> {
         Ok(Self {
             service,
             cores,
             stage: Mutex::new(Stage::Idle(Giving::new(bound)?)),
             succeeded,
-            before_us,
+            before_us: before_us.to_vec(),
         })
     }
 

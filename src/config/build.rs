@@ -54,6 +54,7 @@ pub(super) fn build(reader: &mut Reader, tree: &Node, inputs: &Inputs<'_>) -> Op
     let access = access::read(reader, &root, &mut files, around.as_ref());
     let store = store_room::read(reader, &root);
     let fill = fill(reader, &root);
+    let health = super::health::read(reader, &root);
     let (root, root_origin) = store_root?;
     let (upstream, hop_origins, blob_ttl) = upstream?;
     Some(Built {
@@ -68,6 +69,7 @@ pub(super) fn build(reader: &mut Reader, tree: &Node, inputs: &Inputs<'_>) -> Op
             },
             upstream,
             fill: fill?,
+            health: health?,
             log: log?,
             access_log: access_log?,
             cores: cores?.and_then(|cores| usize::try_from(cores).ok()),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::keys::{Key, Kind, TABLE, Treatment, find};
+use super::keys::{Applies, Key, Kind, TABLE, Treatment, find};
 
 const HEAD: &str = "# Configuration
 
@@ -20,6 +20,11 @@ middleware that makes a registry a content cache. What the registry has no key f
   unit is nanoseconds, which earns a warning; under `transship:` it is an error.
 - Unknown keys are ignored with a warning, as the registry ignores them; under `transship:` they are errors.
 - `transship check CONFIG` prints every effective value with where it comes from, and what is wrong or odd.
+
+- SIGHUP, `transship reload` and `POST /v1/reload` read file, environment and flags again. If anything is wrong,
+  nothing changes and every problem is logged; else what says `at once` below counts from then on, and what says
+  `restart` is named in the log and waits for the next start. Certificates, password files and key sets are read
+  again whenever they change.
 
 A small example:
 
@@ -50,7 +55,7 @@ middleware:
 pub fn markdown() -> String {
     let mut text = HEAD.to_owned();
     text.push_str("## Keys that mean something\n\n");
-    text.push_str("| Key | Type | Default | Meaning |\n|---|---|---|---|\n");
+    text.push_str("| Key | Type | Default | Reload | Meaning |\n|---|---|---|---|---|\n");
     for key in TABLE {
         if matches!(key.treatment, Treatment::Ignored(_) | Treatment::Refused(_)) {
             continue;
@@ -61,9 +66,10 @@ pub fn markdown() -> String {
         };
         let _ = writeln!(
             text,
-            "| `{}` | {} | {default} | {} |",
+            "| `{}` | {} | {default} | {} | {} |",
             shown(key),
             kind(key.kind),
+            reload(key),
             meaning(key)
         );
     }
@@ -105,6 +111,15 @@ fn shown(key: &Key) -> String {
     shown
 }
 
+/// Returns what a reload does with a change of it.
+const fn reload(key: &Key) -> &'static str {
+    match (key.kind, key.applies) {
+        (Kind::Section | Kind::Entries, _) => "",
+        (_, Applies::AtOnce) => "at once",
+        (_, Applies::Restart) => "restart",
+    }
+}
+
 fn meaning(key: &Key) -> String {
     match key.treatment {
         Treatment::Only(values, advice) => format!(
@@ -123,7 +138,7 @@ fn meaning(key: &Key) -> String {
 fn kind(kind: Kind) -> String {
     match kind {
         Kind::Section => "section".to_owned(),
-        Kind::Entries => "list of maps".to_owned(),
+        Kind::Entries | Kind::Sections => "list of maps".to_owned(),
         Kind::Map => "map".to_owned(),
         Kind::Headers => "map of lists".to_owned(),
         Kind::Text => "text".to_owned(),

@@ -22,6 +22,17 @@ pub struct Key {
     pub default: &'static str,
     /// One sentence or two for the operator.
     pub doc: &'static str,
+    /// When a change of it counts.
+    pub applies: Applies,
+}
+
+/// When a change of a key counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applies {
+    /// With the reload that reads it.
+    AtOnce,
+    /// With the next start, or with the hand-over to a new process.
+    Restart,
 }
 
 /// What transship makes of a key.
@@ -47,8 +58,10 @@ pub enum Treatment {
 pub enum Kind {
     /// A map of further keys of this table.
     Section,
-    /// A list of maps of further keys of this table.
+    /// A list of plug-ins: maps of further keys of this table, each with a name.
     Entries,
+    /// A list of maps of further keys of this table.
+    Sections,
     /// Names of the operator's choice with one value each.
     Map,
     /// Header fields: names with a list of values each.
@@ -102,6 +115,7 @@ impl Kind {
         matches!(
             self,
             Self::Entries
+                | Self::Sections
                 | Self::Paths
                 | Self::Urls
                 | Self::Upstreams
@@ -169,6 +183,15 @@ const fn key(
         kind,
         default,
         doc,
+        applies: Applies::Restart,
+    }
+}
+
+/// Returns a key that means something and that a reload applies.
+const fn live(path: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Key {
+    Key {
+        applies: Applies::AtOnce,
+        ..used(path, kind, default, doc)
     }
 }
 
@@ -201,12 +224,12 @@ pub const TABLE: &[Key] = &[
     used("version", Kind::Choice(&["0.1"]), "", "Version of the file's format. Every file has to say it."),
 
     section("log", "What is logged, and how. The log goes to standard error."),
-    used("log.level", Kind::Choice(&["error", "warn", "info", "debug", "trace"]), "info",
+    live("log.level", Kind::Choice(&["error", "warn", "info", "debug", "trace"]), "info",
         "Least severe message that is logged. `trace` is transship's own."),
-    used("log.formatter", Kind::Choice(&["text", "json", "logstash"]), "text", "Form of a log line."),
-    used("log.fields", Kind::Map, "", "Fields added to every line, such as `service: cache`."),
+    live("log.formatter", Kind::Choice(&["text", "json", "logstash"]), "text", "Form of a log line."),
+    live("log.fields", Kind::Map, "", "Fields added to every line, such as `service: cache`."),
     section("log.accesslog", "The registry's access log, which goes to standard output."),
-    used("log.accesslog.disabled", Kind::Bool, "",
+    live("log.accesslog.disabled", Kind::Bool, "",
         "`false` turns the access log on, to standard output, unless `transship.access_log.output` says otherwise. \
          (The registry logs requests unless it is told not to; here it is the other way round.)"),
     ignored("log.hooks", "no mail is sent: watch the log or the metrics"),
@@ -227,7 +250,7 @@ pub const TABLE: &[Key] = &[
     refused("storage.oss", DRIVER),
     refused("storage.inmemory", DRIVER),
     section("storage.delete", "Whether blobs may be deleted."),
-    used("storage.delete.enabled", Kind::Bool, "false", "Lets `blobttl` delete blobs; it must be `true` with `blobttl`."),
+    live("storage.delete.enabled", Kind::Bool, "false", "Lets `blobttl` delete blobs; it must be `true` with `blobttl`."),
     ignored("storage.redirect", "blobs are always sent from here"),
     ignored("storage.cache", "the store keeps its own index in memory"),
     ignored("storage.tag", "tags are not stored here"),
@@ -266,7 +289,7 @@ pub const TABLE: &[Key] = &[
     used("middleware.registry.name", Kind::Choice(&["downstream"]), "", "Name of the middleware."),
     used("middleware.registry.disabled", Kind::Bool, "false", "Takes the entry as not written."),
     section("middleware.registry.options", "Options of `downstream`."),
-    used("middleware.registry.options.blobttl", POSITIVE, "",
+    live("middleware.registry.options.blobttl", POSITIVE, "",
         "A blob that was not pulled for this long is deleted. A positive integer and a unit of `ns us ms s m h`; \
          **without a unit it is nanoseconds**. Needs `storage.delete.enabled: true`. Without it blobs are kept \
          for good."),
@@ -293,7 +316,7 @@ pub const TABLE: &[Key] = &[
     key("http.secret", Treatment::Ignored("it signs uploads, and nothing is uploaded to a pull-only cache"),
         Kind::Secret, "", ""),
     ignored("http.relativeurls", "no response of this cache holds its own URL"),
-    used("http.draintimeout", OR_ZERO, "30s",
+    live("http.draintimeout", OR_ZERO, "30s",
         "How long responses in flight may go on after SIGTERM; `0` ends them at once. (The registry's default is 0.)"),
     section("http.tls", "TLS towards clients. Without it they are served plain HTTP."),
     used("http.tls.certificate", Kind::Path, "", "PEM file of the certificate, followed by its intermediates."),
@@ -329,13 +352,36 @@ pub const TABLE: &[Key] = &[
 
     ignored("notifications", "a pull-only cache has no events that a registry would send"),
     refused("redis", "nothing is shared by way of Redis, each cache has its own store: remove the section"),
-    ignored("health", "health is served on the admin address, and these checks are not made"),
+    section("health", "Checks besides the cache's own. While one fails, clients are answered 503 and `/readyz` and \
+         `/debug/health` tell why."),
+    section("health.storagedriver", "The registry's check of its storage."),
+    key("health.storagedriver.enabled",
+        Treatment::Without(&["true", "yes", "on"], "the disk is always watched, and what fails there is told by /readyz"),
+        Kind::Bool, "true", "The disk is always watched; what fails there is a reason of `/readyz`, and no pull fails for it."),
+    ignored("health.storagedriver.interval", "the disk is watched whenever it is used"),
+    ignored("health.storagedriver.threshold", "the disk is watched whenever it is used"),
+    live("health.file", Kind::Sections, "", "Files that must not be there: making one takes the cache out of service."),
+    live("health.file.file", Kind::Path, "", "The file's path."),
+    live("health.file.interval", POSITIVE, "10s", "How often it is looked at."),
+    live("health.http", Kind::Sections, "", "Addresses that must answer a HEAD. HTTPS is trusted by the public authorities; \
+         redirects are not followed."),
+    live("health.http.uri", Kind::Text, "", "The address."),
+    live("health.http.headers", Kind::Headers, "", "Fields that are sent."),
+    live("health.http.statuscode", Kind::Integer(100, 599), "200", "The status that is well."),
+    live("health.http.timeout", POSITIVE, "5s", "How long an answer may take. (The registry's default is for ever.)"),
+    live("health.http.interval", POSITIVE, "10s", "How often it is asked."),
+    live("health.http.threshold", Kind::Integer(0, 1000), "0", "How often in a row it has to fail; `0` is once."),
+    live("health.tcp", Kind::Sections, "", "Ports that must take a connection."),
+    live("health.tcp.addr", Kind::Text, "", "`HOST:PORT`."),
+    live("health.tcp.timeout", POSITIVE, "5s", "How long connecting may take. (The registry's default is for ever.)"),
+    live("health.tcp.interval", POSITIVE, "10s", "How often it is tried."),
+    live("health.tcp.threshold", Kind::Integer(0, 1000), "0", "How often in a row it has to fail; `0` is once."),
 
     section("proxy", "The registry's own way to name an upstream, read in place of the `downstream` middleware."),
     used("proxy.remoteurl", Kind::Url, "", "The registry to fetch from, as `scheme://host:port`."),
     used("proxy.username", Kind::Text, "", "User name of the cache's own account there."),
     used("proxy.password", Kind::Secret, "", "Password of that account."),
-    used("proxy.ttl", OR_ZERO, "",
+    live("proxy.ttl", OR_ZERO, "",
         "A blob that was not pulled for this long is deleted; `0` is never. Without it blobs are kept for good. \
          (The registry's default is 168h.)"),
     refused("proxy.exec", "credential helpers are not run: give proxy.username and proxy.password"),
@@ -351,15 +397,15 @@ pub const TABLE: &[Key] = &[
     used("transship.cores", Kind::Integer(1, 1024), "",
         "Cores that serve, one thread each. Without it: all that the process may run on."),
     section("transship.access_log", "A line for each request, written by a thread of its own. See `docs/logs.md`."),
-    used("transship.access_log.output", Kind::Text, "", "Where to: `off`, `stdout`, `journald`, or the path of a file or \
+    live("transship.access_log.output", Kind::Text, "", "Where to: `off`, `stdout`, `journald`, or the path of a file or \
          named pipe. Without it `off`, or `stdout` where `log.accesslog.disabled` is `false`."),
-    used("transship.access_log.format", Kind::Choice(&["combined", "json"]), "combined", "Apache's combined format with \
+    live("transship.access_log.format", Kind::Choice(&["combined", "json"]), "combined", "Apache's combined format with \
          more fields behind it, or one JSON object a line."),
-    used("transship.access_log.rotate_size", Kind::Bytes, "100MiB", "Size at which a file is moved to `PATH.1` and \
+    live("transship.access_log.rotate_size", Kind::Bytes, "100MiB", "Size at which a file is moved to `PATH.1` and \
          another one begun; `0` leaves that to others, such as logrotate and SIGHUP."),
-    used("transship.access_log.rotate_keep", Kind::Integer(0, 1000), "5", "How many such files are kept."),
+    live("transship.access_log.rotate_keep", Kind::Integer(0, 1000), "5", "How many such files are kept."),
     section("transship.admin", "The admin API, see `docs/admin.md`."),
-    used("transship.admin.token", Kind::Secret, "", "Whoever shows it as `Authorization: Bearer` may use the admin API at \
+    live("transship.admin.token", Kind::Secret, "", "Whoever shows it as `Authorization: Bearer` may use the admin API at \
          `http.debug.addr`; health and metrics need none. Without it whoever is on this host may, if that address is \
          loopback, and nobody if it is not. At least 16 bytes."),
     used("transship.admin.socket", Kind::Path, "", "Unix socket of the admin API, for the user that transship runs as and \
@@ -376,50 +422,50 @@ pub const TABLE: &[Key] = &[
          Without it: `/.well-known/jwks.json` of the origin."),
     used("transship.access.secret", Kind::Secret, "", "Secret of signed URLs with HS256, at least 32 bytes. Without it \
          they are refused."),
-    used("transship.access.leeway", OR_ZERO, "30s", "How far the clocks of those who sign and of this machine may differ."),
-    used("transship.access.remember", POSITIVE, "60s", "How long the origin's answer about a client counts before it is asked again."),
-    used("transship.access.grace", OR_ZERO, "1h", "How long the answer counts while the origin cannot be reached; `0s` for no longer \
+    live("transship.access.leeway", OR_ZERO, "30s", "How far the clocks of those who sign and of this machine may differ."),
+    live("transship.access.remember", POSITIVE, "60s", "How long the origin's answer about a client counts before it is asked again."),
+    live("transship.access.grace", OR_ZERO, "1h", "How long the answer counts while the origin cannot be reached; `0s` for no longer \
          than `remember`."),
     section("transship.store", "How much is kept, and how safely. See `docs/store.md`."),
-    used("transship.store.bytes_max", Kind::Amount, "90%", "Most bytes that are stored. What is used least makes room."),
-    used("transship.store.high_watermark", Kind::Percent, "95%", "Share of `bytes_max` above which room is made ahead of need."),
-    used("transship.store.low_watermark", Kind::Percent, "90%", "Share of `bytes_max` down to which that goes."),
-    used("transship.store.free_min", Kind::Amount, "1%", "What stays free on the file system, whoever takes the rest: as a share, of \
+    live("transship.store.bytes_max", Kind::Amount, "90%", "Most bytes that are stored. What is used least makes room."),
+    live("transship.store.high_watermark", Kind::Percent, "95%", "Share of `bytes_max` above which room is made ahead of need."),
+    live("transship.store.low_watermark", Kind::Percent, "90%", "Share of `bytes_max` down to which that goes."),
+    live("transship.store.free_min", Kind::Amount, "1%", "What stays free on the file system, whoever takes the rest: as a share, of \
          its inodes too. Where others fill it, blobs are evicted, and then nothing more is stored."),
-    used("transship.store.durability", Kind::Choice(&["none", "group", "each"]), "group", "When blobs are forced to the medium: \
+    live("transship.store.durability", Kind::Choice(&["none", "group", "each"]), "group", "When blobs are forced to the medium: \
          at the end only, many at once every five seconds, or each before it counts as stored."),
-    used("transship.store.scrub", OR_ZERO, "720h", "Everything stored is hashed again within this time, while the disk has nothing \
+    live("transship.store.scrub", OR_ZERO, "720h", "Everything stored is hashed again within this time, while the disk has nothing \
          better to do; `0s` never does it."),
-    used("transship.store.scrub_rate", Kind::Bytes, "32MiB", "Most bytes a second that are read for that."),
+    live("transship.store.scrub_rate", Kind::Bytes, "32MiB", "Most bytes a second that are read for that."),
     section("transship.fill", "How blobs that are not here yet are fetched."),
-    used("transship.fill.on_range", Kind::Choice(&["complete", "only"]), "complete", "What a request for a part of a blob \
+    live("transship.fill.on_range", Kind::Choice(&["complete", "only"]), "complete", "What a request for a part of a blob \
          that is not here sets off: that the whole blob is fetched, that part first; or that part only."),
     section("transship.stale", "What may be served without the origin's word while it is away."),
-    used("transship.stale.manifests", OR_ZERO, "0s", "How long after the origin last confirmed what a tag means it may be \
+    live("transship.stale.manifests", OR_ZERO, "0s", "How long after the origin last confirmed what a tag means it may be \
          served from here while no upstream answers; `0s` never: no image is ever outdated."),
     section("transship.server", "Limits towards clients."),
-    used("transship.server.idle_timeout", POSITIVE, "75s", "Longest silence between two requests of a connection."),
-    used("transship.server.head_timeout", POSITIVE, "30s", "Longest time from a request's first byte to the end of its head; as long again for a body after it."),
-    used("transship.server.send_timeout", POSITIVE, "60s", "Longest time in which a client takes not one byte of a response."),
-    used("transship.server.connections_max", Kind::Integer(1, 1_048_576), "16384",
+    live("transship.server.idle_timeout", POSITIVE, "75s", "Longest silence between two requests of a connection."),
+    live("transship.server.head_timeout", POSITIVE, "30s", "Longest time from a request's first byte to the end of its head; as long again for a body after it."),
+    live("transship.server.send_timeout", POSITIVE, "60s", "Longest time in which a client takes not one byte of a response."),
+    live("transship.server.connections_max", Kind::Integer(1, 1_048_576), "16384",
         "Most client connections at once, over all cores."),
-    used("transship.server.connections_per_address_max", Kind::Integer(0, 1_048_576), "4096",
+    live("transship.server.connections_per_address_max", Kind::Integer(0, 1_048_576), "4096",
         "Most client connections at once from one IPv4 address or IPv6 /64; `0` is no bound. Raise it where a load \
          balancer or NAT puts all clients behind one address."),
     section("transship.upstream", "How upstreams are chosen, and limits towards them."),
     used("transship.upstream.policy", Kind::Choice(&["round-robin", "failover", "rendezvous"]), "round-robin",
         "How several upstreams share the work: each in turn; the first that is up; or each digest at an upstream of \
          its own, for caches that share a site's blobs. See `docs/chains.md`."),
-    used("transship.upstream.connect_timeout", POSITIVE, "5s", "Longest time for name resolution, TCP and TLS together."),
-    used("transship.upstream.head_timeout", POSITIVE, "20s", "Longest time from a request to the head of its response. With `connect_timeout` it bounds the whole \
+    live("transship.upstream.connect_timeout", POSITIVE, "5s", "Longest time for name resolution, TCP and TLS together."),
+    live("transship.upstream.head_timeout", POSITIVE, "20s", "Longest time from a request to the head of its response. With `connect_timeout` it bounds the whole \
          wait for a first byte, tokens and redirects included; containerd itself gives up after 30 s."),
-    used("transship.upstream.progress_timeout", POSITIVE, "30s", "Longest time without a byte of a response."),
-    used("transship.upstream.streams_max", Kind::Integer(1, 16), "4", "Most ranges of one blob that are fetched at once in order, \
+    live("transship.upstream.progress_timeout", POSITIVE, "30s", "Longest time without a byte of a response."),
+    live("transship.upstream.streams_max", Kind::Integer(1, 16), "4", "Most ranges of one blob that are fetched at once in order, \
          and as many for clients that wait for parts of it. More than one in order only of large blobs, from upstreams \
          that honour ranges, and while more bring more."),
-    used("transship.upstream.bandwidth", Kind::Bytes, "0", "Most bytes a second that are fetched of all upstreams \
+    live("transship.upstream.bandwidth", Kind::Bytes, "0", "Most bytes a second that are fetched of all upstreams \
          together, shared evenly by the fills; `0` is no bound."),
-    used("transship.upstream.connections_max", Kind::Integer(0, 65_536), "256", "Most requests at once to one upstream; more \
+    live("transship.upstream.connections_max", Kind::Integer(0, 65_536), "256", "Most requests at once to one upstream; more \
          wait their turn. `0` is no bound."),
     used("transship.upstream.realms", Kind::Hosts, "",
         "Hosts besides an upstream's own that its credentials may be sent to when it names them as token server."),
@@ -445,7 +491,10 @@ mod tests {
             };
             let parent = find(parent).unwrap_or_else(|| panic!("{} has no parent", key.path));
             assert!(
-                matches!(parent.kind, Kind::Section | Kind::Entries | Kind::Upstreams),
+                matches!(
+                    parent.kind,
+                    Kind::Section | Kind::Sections | Kind::Entries | Kind::Upstreams
+                ),
                 "{}",
                 key.path
             );

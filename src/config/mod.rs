@@ -21,10 +21,12 @@
 mod access;
 mod access_log;
 mod build;
+mod changes;
 mod docs;
 mod duration;
 mod env;
 mod headers;
+mod health;
 mod keys;
 mod lint;
 mod logins;
@@ -45,8 +47,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+pub use changes::Running;
 pub use docs::markdown;
-pub use keys::{Key, Kind, TABLE, Treatment};
+pub use keys::{Applies, Key, Kind, TABLE, Treatment};
 pub use read::Value;
 pub use report::{Origin, Remark};
 
@@ -107,6 +110,8 @@ pub struct Settings {
     pub log: LogOptions,
     /// The access log; `None` is none.
     pub access_log: Option<crate::access_log::Options>,
+    /// What else must be well.
+    pub health: crate::health::Options,
     /// Cores that serve; `None` is all that the process may run on.
     pub cores: Option<usize>,
 }
@@ -135,6 +140,35 @@ pub enum LogLevel {
     Debug,
     /// Everything.
     Trace,
+}
+
+impl LogLevel {
+    /// Each level.
+    pub const ALL: [Self; 5] = [
+        Self::Error,
+        Self::Warn,
+        Self::Info,
+        Self::Debug,
+        Self::Trace,
+    ];
+
+    /// Returns the level's name, as `log.level` has it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+
+    /// Returns the level of this name.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|level| level.name() == name)
+    }
 }
 
 /// Form of a log line (`log.formatter`).

@@ -11,6 +11,7 @@ use super::duration::{self, Form};
 use super::keys::{self, Key, Kind};
 use super::report::{Origin, Report, quoted};
 use super::tree::{Content, Node};
+use crate::auth::Secret;
 use crate::rt::ListenAddr;
 
 /// One effective value, as `check` shows it.
@@ -22,6 +23,8 @@ pub struct Value {
     pub value: String,
     /// Where it comes from.
     pub origin: Origin,
+    /// What is hidden, to be compared and never shown.
+    pub(super) hidden: Option<Secret>,
 }
 
 /// A place in the tree that may or may not be filled.
@@ -126,7 +129,15 @@ impl Reader {
             key: key.to_owned(),
             value: value.into(),
             origin,
+            hidden: None,
         });
+    }
+
+    fn hidden_row(&mut self, key: &str, secret: &str, origin: Origin) {
+        self.row(key, "(hidden)", origin);
+        if let Some(row) = self.values.last_mut() {
+            row.hidden = Some(Secret::new(secret));
+        }
     }
 
     /// Reports what stands at `spot`, with `want`: what is accepted.
@@ -165,7 +176,10 @@ impl Reader {
             return None;
         };
         let secret = spot.key().is_some_and(|key| key.kind == Kind::Secret);
-        self.row(&spot.shown, if secret { "(hidden)" } else { text }, origin);
+        match secret {
+            true => self.hidden_row(&spot.shown, text, origin),
+            false => self.row(&spot.shown, text, origin),
+        }
         Some(Some(value))
     }
 

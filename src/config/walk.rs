@@ -124,6 +124,20 @@ fn descend(key: &'static Key, shown: &str, node: &Node, report: &mut Report) {
             let text = format!("{}: want a list of - name: …", node.what());
             report.problem(&node.origin, shown, text);
         }
+        (Kind::Sections, Content::List(items)) => {
+            for (index, item) in items.iter().enumerate() {
+                let shown = format!("{shown}[{index}]");
+                match &item.content {
+                    Content::Map(entries) => section(key.path, &shown, entries, report),
+                    _ => want_map(key.path, &shown, item, report),
+                }
+            }
+        }
+        (Kind::Sections, Content::Null) => {}
+        (Kind::Sections, _) => {
+            let text = format!("{}: want a list of maps", node.what());
+            report.problem(&node.origin, shown, text);
+        }
         (Kind::Upstreams, Content::List(items)) => {
             for (index, item) in items.iter().enumerate() {
                 section(
@@ -136,6 +150,12 @@ fn descend(key: &'static Key, shown: &str, node: &Node, report: &mut Report) {
         }
         _ => {}
     }
+}
+
+fn want_map(path: &str, shown: &str, item: &Node, report: &mut Report) {
+    let known: Vec<_> = keys::names_below(path).collect();
+    let text = format!("{}: want a map with {}", item.what(), known.join(", "));
+    report.problem(&item.origin, shown, text);
 }
 
 /// The only registry middleware that there is.

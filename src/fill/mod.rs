@@ -77,6 +77,7 @@ pub use watch::Watch;
 
 use crate::digest::Digest;
 use crate::limits::{FILLS_MAX, PROVING_THREADS, REFUSALS_LOGGED_A_SECOND};
+use crate::live::Live;
 use crate::metrics::Counters;
 use crate::rt::{self, Pool};
 use crate::store::Store;
@@ -131,7 +132,7 @@ pub struct Fills {
     /// Threads that hash again what earlier fills have left.
     resuming: Pool,
     spills: Permits,
-    options: Options,
+    options: Live<Options>,
     /// How many streams were of use to the last large fill, for the next one to begin with.
     streams_of_use: AtomicUsize,
     /// Lines about failed fills that were logged in which second since when.
@@ -161,12 +162,17 @@ impl Fills {
             sinks,
             resuming,
             spills: Permits::default(),
-            options,
+            options: Live::new(options),
             streams_of_use: AtomicUsize::new(1),
             logged: Mutex::default(),
             since: Instant::now(),
             past: view::Past::default(),
         })
+    }
+
+    /// Goes by `options` from the next fill on.
+    pub fn reload(&self, options: Options) {
+        self.options.set(options);
     }
 
     /// Joins the fill of `digest`, or starts one from `repository` on this core, in the name of
@@ -205,7 +211,7 @@ impl Fills {
             repository,
             authority.clone(),
             trail.clone(),
-            self.options.on_range,
+            self.options.get().on_range,
         ));
         let Some(leader) = Follower::join(&fill) else {
             return Join::Busy;
@@ -213,7 +219,7 @@ impl Fills {
         leader.want_span(wanted);
         running.insert(digest, Arc::clone(&fill));
         drop(running);
-        let opening = wanted.and_then(|span| self.options.opening(span));
+        let opening = wanted.and_then(|span| self.options.get().opening(span));
         let fills = Arc::clone(self);
         let counters = Arc::clone(counters);
         rt::spawn(async move { transfer::run(&fills, &fill, opening, &counters).await });
@@ -245,7 +251,7 @@ impl Fills {
             repository,
             authority.clone(),
             Trail::default(),
-            self.options.on_range,
+            self.options.get().on_range,
         ));
         let watch = Watch::lead(&fill);
         running.insert(digest, Arc::clone(&fill));

@@ -1,6 +1,7 @@
 //! What an operator may say about fills.
 
 use crate::limits::{AHEAD_BYTES_MAX, AHEAD_BYTES_MIN};
+use crate::live::Word;
 use crate::upstream::Span;
 
 /// How blobs are fetched.
@@ -41,6 +42,23 @@ impl Options {
                 Some(Span::Within(start, end))
             }
             (Span::Last(count), _) => Some(Span::Last(count.min(AHEAD_BYTES_MAX))),
+        }
+    }
+}
+
+/// In one word, so that both change at once.
+impl Word for Options {
+    fn to_word(self) -> u64 {
+        (self.streams_max as u64) << 1 | u64::from(self.on_range == OnRange::Only)
+    }
+
+    fn of_word(word: u64) -> Self {
+        Self {
+            streams_max: usize::of_word(word >> 1),
+            on_range: match word & 1 {
+                0 => OnRange::Complete,
+                _ => OnRange::Only,
+            },
         }
     }
 }

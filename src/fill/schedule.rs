@@ -100,7 +100,7 @@ impl<'f> Schedule<'f> {
         sink: Arc<Sink>,
         plan: Plan,
     ) -> Self {
-        let options = fills.options;
+        let options = fills.options.get();
         let streams = fills.streams_of_use();
         sink.set_streams(2 * options.streams_max);
         Self {

@@ -91,7 +91,10 @@ fn log_failure(fills: &Fills, fill: &Fill, failure: &Failure) {
             tracing::debug!(digest = %fill.digest(), "fill ended: nobody wants all of it");
         }
         _ if !fills.may_log() => tracing::debug!(digest = %fill.digest(), %failure, "fill failed"),
-        _ => tracing::warn!(digest = %fill.digest(), %failure, "fill failed"),
+        _ => {
+            let trace_id = fill.trail().trace_id();
+            tracing::warn!(digest = %fill.digest(), %failure, trace_id, "fill failed");
+        }
     }
 }
 

@@ -19,6 +19,7 @@ pub mod query;
 pub mod range;
 pub mod request;
 pub mod response;
+pub mod trace;
 
 pub use body::{Chunked, ChunkedError, Piece, Side};
 pub use multipart::{Boundary, Multipart};
@@ -26,3 +27,4 @@ pub use query::Query;
 pub use range::{ContentRange, RangeSpec, Ranges, if_none_match, if_range_matches};
 pub use request::{Body, Fields, HeadScan, Method, Request, RequestError, Values, Version, parse};
 pub use response::{Connection, Framing, ResponseHead};
+pub use trace::Trace;

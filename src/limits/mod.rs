@@ -199,6 +199,8 @@ pub const BANDWIDTH_SLACK: Duration = Duration::from_millis(20);
 pub const HOPS_MAX: usize = 8;
 /// Longest `Via` that is passed on, in bytes: [`HOPS_MAX`] long host names with comments.
 pub const VIA_BYTES_MAX: usize = 2048;
+/// Longest `tracestate` that is passed on, in bytes: as much as W3C asks for.
+pub const TRACE_STATE_BYTES_MAX: usize = 512;
 /// Longest `Cache-Status` of a next hop that is passed on, in bytes.
 pub const CACHE_STATUS_BYTES_MAX: usize = 1024;
 /// Longest wait of a request from another cache for a fill that someone else leads and that has no answer

@@ -3,9 +3,9 @@
 use std::fs::Permissions;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixListener as StdListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use monoio::buf::{IoBuf as _, IoBufMut as _};
@@ -24,7 +24,7 @@ const BACKLOG: i32 = 64;
 ///
 /// # Errors
 /// The kernel's: no such directory, not permitted, a path that is too long.
-pub fn bind_local(path: &Path) -> io::Result<StdListener> {
+pub fn bind_local(path: &Path) -> io::Result<(StdListener, LocalFile)> {
     let next = path.with_extension(format!("{}.next", std::process::id()));
     drop(std::fs::remove_file(&next));
     let socket = Socket2::new(Domain::UNIX, Type::STREAM, None)?;
@@ -32,11 +32,40 @@ pub fn bind_local(path: &Path) -> io::Result<StdListener> {
     // Nobody connects before it listens, and nobody else afterwards.
     let made = std::fs::set_permissions(&next, Permissions::from_mode(0o600))
         .and_then(|()| socket.listen(BACKLOG))
-        .and_then(|()| std::fs::rename(&next, path));
+        .and_then(|()| LocalFile::of(&next))
+        .and_then(|file| std::fs::rename(&next, path).map(|()| file));
     if made.is_err() {
         drop(std::fs::remove_file(&next));
     }
-    made.map(|()| StdListener::from(std::os::fd::OwnedFd::from(socket)))
+    let path = path.to_owned();
+    let listener = StdListener::from(std::os::fd::OwnedFd::from(socket));
+    made.map(|file| (listener, LocalFile { path, ..file }))
+}
+
+/// The file of a bound Unix socket, as it was made.
+#[derive(Debug)]
+pub struct LocalFile {
+    path: PathBuf,
+    /// Device and inode.
+    identity: (u64, u64),
+}
+
+impl LocalFile {
+    fn of(path: &Path) -> io::Result<Self> {
+        let found = std::fs::symlink_metadata(path)?;
+        Ok(Self {
+            path: path.to_owned(),
+            identity: (found.dev(), found.ino()),
+        })
+    }
+
+    /// Removes the file, if it is still the one that was made: a successor may have put its own there.
+    pub fn remove(self) {
+        let is_ours = Self::of(&self.path).is_ok_and(|found| found.identity == self.identity);
+        if is_ours && let Err(error) = std::fs::remove_file(&self.path) {
+            tracing::debug!(path = %self.path.display(), %error, "a socket's file stays");
+        }
+    }
 }
 
 /// A listening Unix socket on a core.
@@ -115,5 +144,23 @@ impl LocalSocket {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_removed_by_who_made_it_and_a_successors_stays() {
+        // Whoever is upgraded would leave the new server without its socket.
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("admin.sock");
+        let (_old, old) = bind_local(&path).unwrap();
+        let (_new, new) = bind_local(&path).unwrap();
+        old.remove();
+        assert!(path.exists(), "the successor's stays");
+        new.remove();
+        assert!(!path.exists());
     }
 }

@@ -44,7 +44,7 @@ pub use deadline::{DeadlineKind, expire_idle};
 pub use flag::Flag;
 pub use group::Group;
 pub use listen::{Listener, bind, spread_over};
-pub use local::{LocalListener, LocalSocket, bind_local};
+pub use local::{LocalFile, LocalListener, LocalSocket, bind_local};
 pub use mapped::Mapped;
 pub use memory::memory_file;
 pub use monoio::time::{sleep, timeout};

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::Service;
-use super::addresses::Address;
+use super::addresses::{Address, Entered};
 use super::connection;
 use super::context::Context;
 use super::succession::{Caller, Succession};
@@ -149,15 +149,14 @@ impl Seat {
             context: Rc::clone(context),
             address: None,
         };
-        if before >= service.options.connections_max {
+        if before >= service.bounds.connections_max.get() {
             return Err(ConnectionRefusal::Total);
         }
-        if let Some(addresses) = &service.addresses {
-            let address = Address::from(peer);
-            if !addresses.enter(address) {
-                return Err(ConnectionRefusal::Address);
-            }
-            seat.address = Some(address);
+        let address = Address::from(peer);
+        match service.addresses.enter(address) {
+            Entered::Refused => return Err(ConnectionRefusal::Address),
+            Entered::Counted => seat.address = Some(address),
+            Entered::Uncounted => {}
         }
         Ok(seat)
     }
@@ -166,8 +165,8 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         let service = &self.context.service;
-        if let (Some(addresses), Some(address)) = (&service.addresses, self.address) {
-            addresses.leave(address);
+        if let Some(address) = self.address {
+            service.addresses.leave(address);
         }
         self.context.counters.connections.sub(1);
         service.connections.fetch_sub(1, Ordering::Relaxed);
@@ -197,7 +196,7 @@ async fn shake_hands(context: &Context, socket: Socket, caller: Caller) -> Optio
 /// one that is gone has been sent to do, by the kernel or by another core, nobody would.
 async fn finish(context: &Context) {
     let service = &context.service;
-    let end = Instant::now() + service.options.drain_timeout;
+    let end = Instant::now() + service.bounds.drain_timeout.get();
     // A client may be sending its next request just now. Where another process takes the connections that follow,
     // it gets its answer first, and a connection to that with it.
     let patience = match service.is_handed_over() {

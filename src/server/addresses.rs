@@ -10,6 +10,8 @@ use std::num::NonZeroUsize;
 
 use parking_lot::Mutex;
 
+use crate::live::Live;
+
 /// Enough that cores seldom meet at one.
 const SHARDS: usize = 64;
 
@@ -31,31 +33,53 @@ impl From<IpAddr> for Address {
     }
 }
 
+/// What came of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Entered {
+    /// It is in, and has to leave.
+    Counted,
+    /// It is in; nobody counts.
+    Uncounted,
+    /// There is no room.
+    Refused,
+}
+
 /// Connections by address.
 #[derive(Debug)]
 pub(super) struct Addresses {
-    max: NonZeroUsize,
+    /// `None` lets one address take every seat.
+    max: Live<Option<NonZeroUsize>>,
     shards: [Mutex<HashMap<Address, usize>>; SHARDS],
     hasher: RandomState,
 }
 
 impl Addresses {
     /// Returns counts that let `max` connections of one address in.
-    pub(super) fn new(max: NonZeroUsize) -> Self {
+    pub(super) fn new(max: Option<NonZeroUsize>) -> Self {
         Self {
-            max,
+            max: Live::new(max),
             shards: std::array::from_fn(|_| Mutex::default()),
             hasher: RandomState::new(),
         }
     }
 
-    /// Counts a connection in; says whether there was room for it. One that got none has not to leave.
-    pub(super) fn enter(&self, address: Address) -> bool {
+    /// Goes by another bound from now on. Who is in stays.
+    pub(super) fn set_max(&self, max: Option<NonZeroUsize>) {
+        self.max.set(max);
+    }
+
+    /// Counts a connection in, if there is room for it.
+    pub(super) fn enter(&self, address: Address) -> Entered {
+        let Some(max) = self.max.get() else {
+            return Entered::Uncounted;
+        };
         let mut shard = self.shard(address).lock();
         let count = shard.entry(address).or_default();
-        let has_room = *count < self.max.get();
-        *count += usize::from(has_room);
-        has_room
+        if *count >= max.get() {
+            return Entered::Refused;
+        }
+        *count += 1;
+        Entered::Counted
     }
 
     /// Counts out a connection that was let in.
@@ -100,12 +124,13 @@ mod tests {
 
     #[test]
     fn an_address_has_its_bound_to_itself_and_gets_its_seats_back() {
-        let addresses = Addresses::new(NonZeroUsize::new(2).unwrap());
+        let addresses = Addresses::new(NonZeroUsize::new(2));
+        let enters = |address| addresses.enter(address) == Entered::Counted;
         let (one, other) = (address("10.0.0.1"), address("10.0.0.2"));
-        assert!(addresses.enter(one) && addresses.enter(one));
-        assert!(!addresses.enter(one) && addresses.enter(other));
+        assert!(enters(one) && enters(one));
+        assert!(!enters(one) && enters(other));
         addresses.leave(one);
-        assert!(addresses.enter(one) && !addresses.enter(one));
+        assert!(enters(one) && !enters(one));
         addresses.leave(one);
         addresses.leave(one);
         addresses.leave(other);

@@ -430,7 +430,8 @@ async fn ask_head(
     let outcome = context.service.upstream.send(&request).await;
     let response = outcome.map_err(|error| {
         if !error.is_known() && context.may_log() {
-            tracing::warn!(%digest, %error, "HEAD of a blob failed upstream");
+            let trace_id = visit.trail.trace_id();
+            tracing::warn!(%digest, %error, trace_id, "HEAD of a blob failed upstream");
         }
         Reply::of_upstream_error(&error)
     })?;

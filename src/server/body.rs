@@ -333,7 +333,7 @@ async fn send_piece(
 ) -> Result<(), Next> {
     exchange
         .transport
-        .set_deadline(exchange.context.service.options.send_timeout);
+        .set_deadline(exchange.context.service.bounds.send_timeout.get());
     let mut output = std::mem::take(&mut exchange.output);
     let outcome = match source {
         Source::Stored { blob, warm_end } => {
@@ -419,7 +419,7 @@ async fn send_filling(
         };
         exchange
             .transport
-            .set_deadline(exchange.context.service.options.send_timeout);
+            .set_deadline(exchange.context.service.bounds.send_timeout.get());
         let passed = |count| {
             cursor += count;
             fill.pass(cursor.min(later));
@@ -439,7 +439,7 @@ async fn send_file(
     warm_end: u64,
     mut passed: impl FnMut(u64),
 ) -> Result<(), SendFileError> {
-    let send_timeout = exchange.context.service.options.send_timeout;
+    let send_timeout = exchange.context.service.bounds.send_timeout.get();
     let counters = Arc::clone(&exchange.context.counters);
     let outcome = &mut exchange.outcome;
     let progress = |socket: &Socket, count: usize| {

@@ -82,7 +82,7 @@ async fn refuse(exchange: &mut Exchange, error: RequestError) -> Next {
 /// Lets the core's other connections have their turn: with epoll, a client that sends requests without
 /// a pause and takes its responses would never let go of the core. Says whether the client is there.
 async fn give_way(exchange: &mut Exchange) -> bool {
-    let send_timeout = exchange.context.service.options.send_timeout;
+    let send_timeout = exchange.context.service.bounds.send_timeout.get();
     exchange.transport.set_deadline(send_timeout);
     let outcome = exchange.transport.give_way().await;
     exchange.ended(outcome, Connection::Stay) == Next::Stay
@@ -113,11 +113,11 @@ async fn receive_head(exchange: &mut Exchange, mut input: Vec<u8>) -> (Head, Vec
             Ok(None) => {}
             Err(error) => return (Head::Refused(error), input),
         }
-        let options = &exchange.context.service.options;
+        let bounds = &exchange.context.service.bounds;
         let socket = exchange.transport.socket();
         match (scan.is_started(), was_started) {
-            (false, _) => socket.set_deadline(options.idle_timeout, DeadlineKind::Idle),
-            (true, false) => socket.set_deadline(options.head_timeout, DeadlineKind::Receive),
+            (false, _) => socket.set_deadline(bounds.idle_timeout.get(), DeadlineKind::Idle),
+            (true, false) => socket.set_deadline(bounds.head_timeout.get(), DeadlineKind::Receive),
             (true, true) => {}
         }
         was_started = scan.is_started();
@@ -206,7 +206,7 @@ impl Remaining {
 /// trickles in meanwhile.
 async fn pass_body(exchange: &mut Exchange, input: &mut Vec<u8>, mut body: Remaining) -> Next {
     let context = Rc::clone(&exchange.context);
-    let within = context.service.options.head_timeout;
+    let within = context.service.bounds.head_timeout.get();
     let mut is_waiting = false;
     loop {
         match body.take(input) {

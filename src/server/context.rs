@@ -48,6 +48,11 @@ impl Context {
         self.clock.now()
     }
 
+    /// Returns what lines of the access log are written with, if they are wanted.
+    pub(super) fn wanted_log(&self) -> Option<&RefCell<Pen>> {
+        self.log.as_ref().filter(|log| log.borrow().is_on())
+    }
+
     /// Hands over what the access log has of this core.
     pub(super) fn flush_log(&self) {
         if let Some(log) = &self.log {

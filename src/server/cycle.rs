@@ -12,7 +12,7 @@ use super::context::Context;
 use super::reply::Reply;
 use crate::access::{Item, Visit};
 use crate::fill::Fill;
-use crate::http::Request;
+use crate::http::{Request, Trace};
 use crate::limits::{CHAIN_PATIENCE, LOOP_LOG_EVERY};
 use crate::rt;
 use crate::upstream::{self, Trail};
@@ -38,11 +38,13 @@ impl Seen {
 /// # Errors
 /// The 508 for one that goes round in a cycle; logged once a minute at most.
 pub(super) fn trail(context: &Context, request: &Request<'_>) -> Result<Trail, Reply> {
-    if request.via.is_empty() {
+    if request.via.is_empty() && request.traceparent.is_empty() {
         return Ok(Trail::default());
     }
+    let trace = Trace::read(request.traceparent.clone(), request.tracestate.clone());
     let service = &context.service;
-    service.upstream.trail(request.via.clone()).map_err(|why| {
+    let trail = service.upstream.trail(request.via.clone());
+    trail.map(|trail| trail.within(trace)).map_err(|why| {
         if service.cycles.may_log(Instant::now()) {
             let via: Vec<_> = request.via.clone().map(String::from_utf8_lossy).collect();
             let (path, via) = (request.path, via.join(", "));

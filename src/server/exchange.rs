@@ -96,11 +96,11 @@ impl Exchange {
             let counters = &self.context.counters;
             counters.count_times(cache, first_byte, total);
         }
-        let Some(log) = &self.context.log else { return };
-        // It is told of the client by the successor, and its path is a secret.
-        if self.caller == Caller::Successor {
+        // The successor tells of its client itself, and its path is a secret.
+        let log = self.context.wanted_log();
+        let Some(log) = log.filter(|_| self.caller == Caller::Client) else {
             return;
-        }
+        };
         log.borrow_mut().add(&Entry {
             client: self.client,
             is_tls: matches!(self.transport, Transport::Tls(_)),
@@ -122,6 +122,11 @@ impl Exchange {
             return succession::answer(self, request).await;
         }
         let connection = self.connection(request);
+        if self.context.service.is_unwell.get() {
+            let text = "service unavailable: a health check fails, see /debug/health";
+            let reply = Reply::error(Code::Unavailable, text);
+            return self.say(request, connection, reply).await;
+        }
         if connection == Connection::Stay
             && let Some(next) = blob::answer_plain(self, request).await
         {
@@ -261,7 +266,7 @@ impl Exchange {
         if let Some(fault) = fault {
             self.context.counters.count_error(fault);
         }
-        if self.context.log.is_some() {
+        if self.context.wanted_log().is_some() {
             self.outcome.digest = reply.digest();
         }
         let cache = reply.cache;
@@ -307,7 +312,7 @@ impl Exchange {
         connection: Connection,
     ) -> Next {
         self.transport
-            .set_deadline(self.context.service.options.send_timeout);
+            .set_deadline(self.context.service.bounds.send_timeout.get());
         let outcome;
         (outcome, self.output) = self.transport.send_all(output).await;
         if self.output.capacity() > OUTPUT_KEPT_BYTES {

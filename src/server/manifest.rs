@@ -219,7 +219,7 @@ impl Asking<'_> {
     /// may have it.
     fn stale(&self, known: Option<&Known>, failure: &Failure) -> Option<Found> {
         let (service, known) = (&self.context.service, known?);
-        let longest = service.options.stale_manifests?;
+        let longest = service.bounds.stale_manifests.get()?;
         // Asking took its time too.
         let age = known.confirmed.elapsed();
         let (item, counters) = (self.item(known.digest), &self.context.counters);

@@ -45,6 +45,7 @@ pub use succession::{Leaving, Succession};
 use crate::access::Access;
 use crate::access_log::AccessLog;
 use crate::fill::Fills;
+use crate::live::Live;
 use crate::manifests::Manifests;
 use crate::metrics::Metrics;
 use crate::rt::Flag;
@@ -53,6 +54,7 @@ use crate::upstream::Upstream;
 use absent::{Absences, Questions};
 use addresses::Addresses;
 use opening::Opening;
+use options::Bounds;
 use reply::Reply;
 use tags::Outage;
 use tls::Certificates;
@@ -61,6 +63,9 @@ use tls::Certificates;
 #[derive(Debug)]
 pub struct Service {
     options: Options,
+    bounds: Bounds,
+    /// A health check that the operator asked for fails.
+    is_unwell: Live<bool>,
     store: Arc<Store>,
     fills: Arc<Fills>,
     upstream: Arc<Upstream>,
@@ -75,8 +80,7 @@ pub struct Service {
     opening: Opening,
     certificates: Option<Certificates>,
     connections: AtomicUsize,
-    /// `None` lets one address take every seat.
-    addresses: Option<Addresses>,
+    addresses: Addresses,
     open_files_per_core: usize,
     cycles: cycle::Seen,
     /// Raised once connections are to be taken.
@@ -120,12 +124,14 @@ impl Service {
             .map(|tls| Certificates::read(tls, parts.metrics.clone()))
             .transpose()?;
         Ok(Self {
-            addresses: options.connections_per_address_max.map(Addresses::new),
             origin: Manifests::new(
                 Arc::clone(&parts.store),
                 Arc::clone(&parts.upstream),
                 Arc::clone(&parts.access),
             ),
+            addresses: Addresses::new(options.connections_per_address_max),
+            bounds: Bounds::new(&options),
+            is_unwell: Live::new(false),
             options,
             store: parts.store,
             fills: parts.fills,
@@ -152,6 +158,18 @@ impl Service {
     /// Has the cores take connections: not before. Those that came earlier wait in the kernel.
     pub fn begin(&self) {
         self.begin.raise();
+    }
+
+    /// Goes by those of `options` from now on that may change while clients are served: limits and times.
+    /// What is waited for already is waited for as long as it was begun with.
+    pub fn reload(&self, options: &Options) {
+        self.bounds.set(options);
+        self.addresses.set_max(options.connections_per_address_max);
+    }
+
+    /// Has every request answered with 503 while `is_unwell`, as the registry does.
+    pub fn set_unwell(&self, is_unwell: bool) {
+        self.is_unwell.set(is_unwell);
     }
 
     /// Stops taking connections; responses and fills in flight go on until they end or

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rustls::CipherSuite;
 
+use crate::live::Live;
 use crate::rt::ListenAddr;
 
 /// The server's address, TLS, limits and headers.
@@ -34,6 +35,39 @@ pub struct Options {
     pub connections_max: usize,
     /// Most client connections of one address at once; `None` is no bound.
     pub connections_per_address_max: Option<NonZeroUsize>,
+}
+
+/// Those of the options that may change while clients are served.
+#[derive(Debug)]
+pub(super) struct Bounds {
+    pub(super) drain_timeout: Live<Duration>,
+    pub(super) idle_timeout: Live<Duration>,
+    pub(super) head_timeout: Live<Duration>,
+    pub(super) send_timeout: Live<Duration>,
+    pub(super) stale_manifests: Live<Option<Duration>>,
+    pub(super) connections_max: Live<usize>,
+}
+
+impl Bounds {
+    pub(super) fn new(options: &Options) -> Self {
+        Self {
+            drain_timeout: Live::new(options.drain_timeout),
+            idle_timeout: Live::new(options.idle_timeout),
+            head_timeout: Live::new(options.head_timeout),
+            send_timeout: Live::new(options.send_timeout),
+            stale_manifests: Live::new(options.stale_manifests),
+            connections_max: Live::new(options.connections_max),
+        }
+    }
+
+    pub(super) fn set(&self, options: &Options) {
+        self.drain_timeout.set(options.drain_timeout);
+        self.idle_timeout.set(options.idle_timeout);
+        self.head_timeout.set(options.head_timeout);
+        self.send_timeout.set(options.send_timeout);
+        self.stale_manifests.set(options.stale_manifests);
+        self.connections_max.set(options.connections_max);
+    }
 }
 
 /// Certificates and protocol bounds (`http.tls`).

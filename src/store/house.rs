@@ -36,7 +36,7 @@ pub struct House {
     quarantined: quarantine::Watch,
     look: Due,
     flush: Due,
-    expire: Option<Due>,
+    expire: Due,
     clear: Due,
 }
 
@@ -64,7 +64,6 @@ impl Due {
 
 impl House {
     pub(super) fn new(store: Arc<Store>, journal: Journal, lease: Lease) -> Self {
-        let expire = store.expire_every().map(Due::every);
         Self {
             store,
             journal,
@@ -73,7 +72,7 @@ impl House {
             quarantined: quarantine::Watch::default(),
             look: Due::every(lease::TICK_EVERY),
             flush: Due::every(FLUSH_EVERY),
-            expire,
+            expire: Due::every(Duration::ZERO),
             clear: Due::every(CLEAR_EVERY),
         }
     }
@@ -96,8 +95,11 @@ impl House {
         if self.store.trouble.is_trial_due(now) {
             self.try_disk(now);
         }
-        if self.expire.as_mut().is_some_and(|due| due.is_now(now)) && self.store.is_keeper() {
-            self.expire(wall);
+        if let Some(every) = self.store.expire_every() {
+            self.expire.every = every;
+            if self.expire.is_now(now) && self.store.is_keeper() {
+                self.expire(wall);
+            }
         }
         if self.flush.is_now(now) {
             self.flush(now);
@@ -136,9 +138,9 @@ impl House {
         if expired > 0 {
             tracing::info!(expired, "not pulled within blobttl: deleted");
         }
-        if let Some(due) = self.expire.as_mut().filter(|_| expired == EXPIRED_AT_ONCE) {
+        if expired == EXPIRED_AT_ONCE {
             // There is more.
-            due.at = None;
+            self.expire.at = None;
         }
     }
 

@@ -23,8 +23,9 @@ use super::entry::{Entry, Reading};
 use super::index::{Index, SHARDS};
 use super::journal::{Change, Record};
 use super::layout::Kind;
+use super::options::Options;
 use super::policy::{Cursor, Evict, Place, Policy};
-use super::room::{Reservation, Room};
+use super::room::{Reservation, Room, Space};
 use crate::digest::Digest;
 use crate::limits::EVICTION_STEPS;
 use crate::metrics::{Removal, StoreNumbers};
@@ -254,6 +255,12 @@ impl Inventory {
             let record = move |entry: Arc<Entry>| entry.record(number(place));
             entries.into_iter().map(record)
         })
+    }
+
+    /// Bounds what is stored by `options` on a file system of this `space` from now on.
+    pub(super) fn set_bounds(&self, options: &Options, space: &Space) {
+        self.room.set_bounds(options, space);
+        self.policy.lock().set_room(self.room.bytes_max());
     }
 
     /// Has the policy forget some of what is gone, in case nothing is evicted and little arrives.

@@ -99,6 +99,7 @@ use layout::Layout;
 use lease::Lease;
 use links::Links;
 use manifest::{Loaded, Manifests};
+use options::Tuned;
 use pins::Pins;
 use publish::Publish;
 use room::{Reservation, Room, Space};
@@ -119,8 +120,7 @@ pub struct Store {
     checkpoint: Checkpoint,
     trouble: Trouble,
     pins: Pins,
-    blob_ttl: Option<Duration>,
-    durability: Durability,
+    tuned: Tuned,
     /// Device of the root directory at start: another one later is another file system.
     device: u64,
     /// Held by whoever makes room, one at a time; when one last waited in vain for files to be closed.
@@ -223,8 +223,7 @@ impl Store {
             checkpoint,
             trouble,
             pins: Pins::new(layout.pins()),
-            blob_ttl: options.blob_ttl,
-            durability: options.durability,
+            tuned: Tuned::new(options),
             device: layout.device()?,
             making_room: Mutex::default(),
             unreadable: Mutex::default(),
@@ -243,6 +242,25 @@ impl Store {
         let mut house = House::new(Arc::clone(&store), journal, lease);
         house.begin();
         Ok((store, house))
+    }
+
+    /// Goes by `options` from now on, but for the root directory. What is too much then goes with the next look
+    /// of whoever keeps house.
+    ///
+    /// # Errors
+    /// The disk's: how large the file system is could not be found out, and the bounds of the room stay as they
+    /// were.
+    pub fn reload(&self, options: &Options) -> io::Result<()> {
+        self.tuned.set(options);
+        let space = Space::of(self.layout.root()).map_err(|e| about(self.layout.root(), &e))?;
+        self.inventory.set_bounds(options, &space);
+        Ok(())
+    }
+
+    /// Returns how everything that is stored is hashed again; `None` if it is not.
+    #[must_use]
+    pub fn scrub_pace(&self) -> Option<scrub::Pace> {
+        self.tuned.scrub()
     }
 
     /// Returns how blobs are published here, for the start-up log.
@@ -439,7 +457,7 @@ impl Store {
     ) -> io::Result<Reading> {
         let path = self.layout.path(Kind::Blob, digest);
         let (begun, reserved) = (partial.begun(), partial.take_reserved());
-        let is_each = self.durability == Durability::Each;
+        let is_each = self.tuned.durability.get() == Durability::Each;
         if is_each {
             self.noting("sync a file", partial.sync())?;
         }

@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::scrub::Pace;
+use crate::live::{Live, Word};
+
 /// Where blobs live, for how long, and how much room they may take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -40,6 +43,59 @@ impl Options {
             durability: Durability::Group,
             scrub_every: Some(Duration::from_secs(30 * 24 * 3600)),
             scrub_bytes_per_second: 32 * 1024 * 1024,
+        }
+    }
+}
+
+/// Those of the options that may change while the store is open, but for the bounds of its room.
+#[derive(Debug)]
+pub(super) struct Tuned {
+    pub(super) blob_ttl: Live<Option<Duration>>,
+    pub(super) durability: Live<Durability>,
+    scrub_every: Live<Option<Duration>>,
+    scrub_bytes_per_second: Live<u64>,
+}
+
+impl Tuned {
+    pub(super) fn new(options: &Options) -> Self {
+        Self {
+            blob_ttl: Live::new(options.blob_ttl),
+            durability: Live::new(options.durability),
+            scrub_every: Live::new(options.scrub_every),
+            scrub_bytes_per_second: Live::new(options.scrub_bytes_per_second),
+        }
+    }
+
+    pub(super) fn set(&self, options: &Options) {
+        self.blob_ttl.set(options.blob_ttl);
+        self.durability.set(options.durability);
+        self.scrub_every.set(options.scrub_every);
+        self.scrub_bytes_per_second
+            .set(options.scrub_bytes_per_second);
+    }
+
+    pub(super) fn scrub(&self) -> Option<Pace> {
+        Some(Pace {
+            every: self.scrub_every.get()?,
+            rate_bytes_max: self.scrub_bytes_per_second.get(),
+        })
+    }
+}
+
+impl Word for Durability {
+    fn to_word(self) -> u64 {
+        match self {
+            Self::None => 0,
+            Self::Group => 1,
+            Self::Each => 2,
+        }
+    }
+
+    fn of_word(word: u64) -> Self {
+        match word {
+            0 => Self::None,
+            1 => Self::Group,
+            _ => Self::Each,
         }
     }
 }

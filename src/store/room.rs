@@ -102,7 +102,7 @@ pub(super) enum Asked {
 /// The account of one store's bytes.
 #[derive(Debug)]
 pub(super) struct Room {
-    bounds: Bounds,
+    bounds: Mutex<Bounds>,
     account: Mutex<Account>,
     numbers: Arc<StoreNumbers>,
     /// Promised and not written yet.
@@ -125,7 +125,7 @@ impl Room {
         let bounds = Bounds::new(options, space);
         numbers.bytes_max.store(bounds.most, Ordering::Relaxed);
         Arc::new(Self {
-            bounds,
+            bounds: Mutex::new(bounds),
             account: Mutex::default(),
             numbers,
             unwritten: AtomicU64::new(0),
@@ -133,9 +133,20 @@ impl Room {
         })
     }
 
+    /// Goes by the bounds of `options` from now on. What is there stays until room is looked after.
+    pub(super) fn set_bounds(&self, options: &Options, space: &Space) {
+        let bounds = Bounds::new(options, space);
+        self.numbers.bytes_max.store(bounds.most, Ordering::Relaxed);
+        *self.bounds.lock() = bounds;
+    }
+
+    fn bounds(&self) -> Bounds {
+        *self.bounds.lock()
+    }
+
     /// Returns the most bytes that may be stored.
-    pub(super) const fn bytes_max(&self) -> u64 {
-        self.bounds.most
+    pub(super) fn bytes_max(&self) -> u64 {
+        self.bounds().most
     }
 
     /// Asks for `bytes` more. While another process keeps house, `bytes_max` is that one's care: then this one
@@ -143,11 +154,10 @@ impl Room {
     pub(super) fn ask(&self, bytes: u64, root: &Path, is_bound: bool) -> io::Result<Asked> {
         let mut account = self.account.lock();
         let space = self.space(&mut account, root)?;
-        let most = if is_bound { self.bounds.most } else { u64::MAX };
-        let bounds = Bounds {
-            most,
-            ..self.bounds
-        };
+        let mut bounds = self.bounds();
+        if !is_bound {
+            bounds.most = u64::MAX;
+        }
         let asked = account.judge(bytes, &bounds, self.unpromised(&space));
         if asked == Asked::Promised {
             account.reserved += bytes;
@@ -163,22 +173,24 @@ impl Room {
         let mut account = self.account.lock();
         let space = self.space(&mut account, root)?;
         let ours = account.live + account.reserved + account.kept;
-        let above = if ours > self.bounds.high {
-            ours - self.bounds.low
+        let bounds = self.bounds();
+        let above = if ours > bounds.high {
+            ours - bounds.low
         } else {
             0
         };
         let coming = self.unpromised(&space).saturating_add(account.lingering);
-        let floor = self.bounds.free.saturating_sub(coming);
-        Ok((above.max(floor), self.bounds.lacks_inodes(&space)))
+        let floor = bounds.free.saturating_sub(coming);
+        Ok((above.max(floor), bounds.lacks_inodes(&space)))
     }
 
     /// Returns how many bytes the file system lacks of what is to stay free, or else inodes.
     pub(super) fn lacks_free(&self, root: &Path) -> io::Result<u64> {
         let mut account = self.account.lock();
         let space = self.space(&mut account, root)?;
-        let lacks = self.bounds.free.saturating_sub(space.available);
-        Ok(lacks.max(self.bounds.lacks_inodes(&space)))
+        let bounds = self.bounds();
+        let lacks = bounds.free.saturating_sub(space.available);
+        Ok(lacks.max(bounds.lacks_inodes(&space)))
     }
 
     /// Returns the share of the live bytes that is evicted when the disk says that it is full.

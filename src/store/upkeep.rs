@@ -160,7 +160,9 @@ impl Store {
     /// Deletes what has not been pulled for the TTL, at most [`EXPIRED_AT_ONCE`] of them. Returns how many
     /// blobs and manifests went.
     pub fn expire(&self, now: SystemTime) -> usize {
-        let Some(ttl) = self.blob_ttl else { return 0 };
+        let Some(ttl) = self.tuned.blob_ttl.get() else {
+            return 0;
+        };
         let Some(oldest) = now.checked_sub(ttl) else {
             return 0;
         };
@@ -222,7 +224,7 @@ impl Store {
 
     /// Returns how often [`Store::expire`] wants to be called: within a minute, and sooner for a short TTL.
     pub(super) fn expire_every(&self) -> Option<Duration> {
-        let ttl = self.blob_ttl?;
+        let ttl = self.tuned.blob_ttl.get()?;
         Some((ttl / 4).clamp(Duration::from_millis(200), Duration::from_secs(15)))
     }
 
@@ -332,7 +334,7 @@ impl Store {
                 self.checkpoint.note();
             }
         }
-        if self.durability == Durability::None && !is_end {
+        if self.tuned.durability.get() == Durability::None && !is_end {
             return Ok(());
         }
         // A sync here says nothing of what other hosts have written: then nothing is marked as safe.

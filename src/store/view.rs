@@ -203,7 +203,9 @@ impl Store {
             row,
             stored_at: file.and_then(|file| file.created().or_else(|_| file.modified()).ok()),
             expires_at: self
+                .tuned
                 .blob_ttl
+                .get()
                 .filter(|_| !row.is_pinned)
                 .and_then(|ttl| used.checked_add(ttl)),
         })

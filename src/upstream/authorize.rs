@@ -195,8 +195,13 @@ impl Upstream {
             };
         url.set_fragment(None);
         ask_for(&mut url, bearer, &purpose.scope);
-        let request =
-            Request::get(String::new()).head(&url, authorization.as_ref(), None, authority(&url));
+        let request = Request::get(String::new()).head(
+            &url,
+            authorization.as_ref(),
+            None,
+            0,
+            authority(&url),
+        );
         let response = self.exchanger.exchange(&url, &request, false).await?;
         let failed = |why: &str| Error::Token {
             realm: shown(&url),
@@ -220,7 +225,7 @@ impl Upstream {
             }
             status => return Err(failed(&format!("it answered {status}"))),
         }
-        let within = self.exchanger.head_timeout;
+        let within = self.exchanger.head_timeout.get();
         let reply = response.bytes_within(LISTING_BYTES_MAX, within).await?;
         let token = Token::parse(&reply).ok_or_else(|| failed("its reply holds none"))?;
         Ok(Some(token))

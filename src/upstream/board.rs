@@ -87,6 +87,11 @@ impl Board {
         }
     }
 
+    /// Lets so many requests to one hop at once from now on; those that run go on.
+    pub(super) fn set_connections_max(&self, max: usize) {
+        self.gate.set_max(max);
+    }
+
     /// Returns what is counted of each hop.
     pub(super) fn numbers(&self) -> impl Iterator<Item = Arc<HopNumbers>> {
         let own = self.hops[..self.own_hops()].iter();

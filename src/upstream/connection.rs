@@ -12,6 +12,7 @@ use super::names::Names;
 use super::peer::Peer;
 use super::trust::Trust;
 use super::{race, trust};
+use crate::live::Live;
 use crate::rt::{DeadlineKind, Socket, TlsSocket, timeout};
 
 #[derive(Debug)]
@@ -34,7 +35,7 @@ pub(super) struct Connector {
     pub(super) names: Arc<Names>,
     pub(super) trust: Trust,
     /// For name resolution, TCP and TLS together.
-    pub(super) connect_timeout: Duration,
+    pub(super) connect_timeout: Live<Duration>,
 }
 
 impl Connector {
@@ -58,7 +59,7 @@ impl Connector {
         };
         let now = Instant::now();
         let deadline = now
-            .checked_add(self.connect_timeout)
+            .checked_add(self.connect_timeout.get())
             .unwrap_or(now + Duration::from_secs(3600));
         let transport = self.open(&peer, deadline).await.map_err(failed)?;
         Ok(Connection {

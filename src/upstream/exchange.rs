@@ -20,6 +20,7 @@ use super::peer::{Peer, authority};
 use super::response::Response;
 use super::trust;
 use crate::limits::RESPONSE_HEAD_BYTES_MAX;
+use crate::live::Live;
 use crate::rt::DeadlineKind;
 
 /// Room for a response head and the beginning of its body; nearly always all that a head takes.
@@ -33,8 +34,8 @@ pub(super) struct Exchanger {
     /// Number of the client that connections belong to.
     pub(super) client: u64,
     pub(super) connector: Connector,
-    pub(super) head_timeout: Duration,
-    pub(super) progress_timeout: Duration,
+    pub(super) head_timeout: Live<Duration>,
+    pub(super) progress_timeout: Live<Duration>,
 }
 
 /// A failure on a connection; `is_silent` where the peer had sent nothing, so that it may have closed
@@ -78,7 +79,7 @@ impl Exchanger {
         is_head: bool,
     ) -> Result<Response, Broken> {
         let socket = connection.socket();
-        socket.set_deadline(self.head_timeout, DeadlineKind::Active);
+        socket.set_deadline(self.head_timeout.get(), DeadlineKind::Active);
         if let Err(error) = connection.send_all(request).await {
             return Err(broken(host, error, connection.is_reused()));
         }
@@ -90,7 +91,7 @@ impl Exchanger {
             head,
             connection,
             rest,
-            self.progress_timeout,
+            self.progress_timeout.get(),
         ))
     }
 }

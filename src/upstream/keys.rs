@@ -39,7 +39,7 @@ impl Upstream {
     /// Those of an exchange, `TooLarge`, `Protocol` for any other status, and `TimedOut` when it takes
     /// longer than an answer may.
     pub async fn key_set(&self, url: &Url, trail: Trail) -> Result<Option<Vec<u8>>, Error> {
-        let within = self.answer_timeout;
+        let within = self.answer_timeout();
         let late = |_| Error::TimedOut {
             host: authority(url).to_owned(),
             phase: Phase::Head,

@@ -57,7 +57,7 @@ mod view;
 #[cfg(test)]
 mod tests;
 
-use std::num::NonZeroUsize;
+use std::hash::RandomState;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -88,6 +88,7 @@ use trail::Instance;
 use trust::Trust;
 use url::Url;
 
+use crate::live::Live;
 use crate::metrics::HopNumbers;
 
 /// The next hops and what is known of them; one for all cores.
@@ -100,8 +101,9 @@ pub struct Upstream {
     bandwidth: Bandwidth,
     instance: Instance,
     realms: Vec<String>,
-    /// Longest time until a head is here, tokens, redirects and all hops included.
-    answer_timeout: Duration,
+    /// Numbers of requests, and what makes ids of them.
+    requests: AtomicU64,
+    spans: RandomState,
     keyring: Keyring,
     exchanger: Exchanger,
 }
@@ -129,7 +131,7 @@ impl Upstream {
         let connector = Connector {
             names: Arc::new(Names::default()),
             trust: Trust::read(&options)?,
-            connect_timeout: options.connect_timeout,
+            connect_timeout: Live::new(options.connect_timeout),
         };
         let own = options.hops.len();
         let before_us = predecessors.into_iter().map(predecessor::hop);
@@ -142,9 +144,7 @@ impl Upstream {
                 // Two hops may differ in their path alone.
                 Arc::new(Board::new(
                     options.policy,
-                    options
-                        .connections_max
-                        .map_or(usize::MAX, NonZeroUsize::get),
+                    options.most_at_once(),
                     hops.map(|hop| (named(&hop.url), hop.url.as_str())),
                     own,
                 ))
@@ -153,14 +153,34 @@ impl Upstream {
             instance: Instance::new().map_err(SetupError::Random)?,
             hops: options.hops,
             realms: options.realms,
-            answer_timeout: options.connect_timeout + options.head_timeout,
+            requests: AtomicU64::new(0),
+            spans: RandomState::new(),
             exchanger: Exchanger {
                 client: CLIENTS.fetch_add(1, Ordering::Relaxed),
                 connector,
-                head_timeout: options.head_timeout,
-                progress_timeout: options.progress_timeout,
+                head_timeout: Live::new(options.head_timeout),
+                progress_timeout: Live::new(options.progress_timeout),
             },
         })
+    }
+
+    /// Goes by the times and budgets of `options` from now on; hops, and who vouches for them, stay as they are.
+    pub fn reload(&self, options: &Options) {
+        self.exchanger
+            .connector
+            .connect_timeout
+            .set(options.connect_timeout);
+        self.exchanger.head_timeout.set(options.head_timeout);
+        self.exchanger
+            .progress_timeout
+            .set(options.progress_timeout);
+        self.bandwidth.set(options.bytes_per_second);
+        self.board.set_connections_max(options.most_at_once());
+    }
+
+    /// Returns the longest time until a head is here, tokens, redirects and all hops included.
+    fn answer_timeout(&self) -> Duration {
+        self.exchanger.connector.connect_timeout.get() + self.exchanger.head_timeout.get()
     }
 
     /// Returns the URLs of the hops, without credentials, in order: for the log at start.

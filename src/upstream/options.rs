@@ -37,6 +37,13 @@ pub struct Options {
     pub realms: Vec<String>,
 }
 
+impl Options {
+    /// Returns the most requests at once to one hop.
+    pub(super) fn most_at_once(&self) -> usize {
+        self.connections_max.map_or(usize::MAX, NonZeroUsize::get)
+    }
+}
+
 /// One next hop: an origin registry or another cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hop {

@@ -160,12 +160,14 @@ impl Request {
 
     /// Returns the request head for `url`. Values were looked at by [`Request::address`].
     ///
+    /// - `span`: the id of this request within its trace, if it has one.
     /// - `hop`: to whom it goes, though `url` may be where that redirects to.
     pub(super) fn head(
         &self,
         url: &Url,
         authorization: Option<&Authorization>,
         via: Option<&str>,
+        span: u64,
         hop: &str,
     ) -> Vec<u8> {
         let method = match self.method {
@@ -187,6 +189,13 @@ impl Request {
         };
         if let Some(via) = via {
             field("Via", via);
+        }
+        if let Some(trace) = self.trail.trace() {
+            let (parent, state) = trace.write(span);
+            field("traceparent", &parent);
+            if !state.is_empty() {
+                field("tracestate", state);
+            }
         }
         if let Some(tags) = &self.if_none_match {
             field("If-None-Match", tags);
@@ -221,8 +230,8 @@ mod tests {
         };
         let base = Url::parse("http://h.example:5000/base/").unwrap();
         let url = request.address(&base).unwrap();
-        let head =
-            String::from_utf8(request.head(&url, None, Some("1.1 us"), "h.example:5000")).unwrap();
+        let head = String::from_utf8(request.head(&url, None, Some("1.1 us"), 0, "h.example:5000"))
+            .unwrap();
         let version = env!("CARGO_PKG_VERSION");
         assert_eq!(
             head,
@@ -248,7 +257,7 @@ mod tests {
                 ..Request::get("/v2/a/blobs/x".to_owned())
             };
             let url = request.address(&base).unwrap();
-            String::from_utf8(request.head(&url, None, None, hop)).unwrap()
+            String::from_utf8(request.head(&url, None, None, 0, hop)).unwrap()
         };
         let range = Some(Span::From(5));
         let sent = head(range, "h.example");

@@ -1,6 +1,8 @@
 //! Sends one request: to the hops in the order of the policy, until one answers.
 
+use std::hash::BuildHasher as _;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use url::Url;
@@ -47,7 +49,7 @@ impl Upstream {
     pub async fn send(&self, request: &Request) -> Result<Response, Error> {
         // Redirects and tokens have deadlines of their own; all of them together, and all hops, have this
         // one, so that a client hears 504 before it gives up itself (containerd: 30 s).
-        let patience = request.patience.unwrap_or(self.answer_timeout);
+        let patience = request.patience.unwrap_or(self.answer_timeout());
         let now = Instant::now();
         let end = now.checked_add(patience);
         let mut order = self.board.order(request.digest.as_ref());
@@ -55,7 +57,7 @@ impl Upstream {
         order.splice(0..0, self.before_all(request));
         let avoid = request.avoid.as_deref();
         let is_avoided = |hop: usize| Some(authority(&self.hops[hop].url)) == avoid;
-        let end = end.unwrap_or(now + self.answer_timeout);
+        let end = end.unwrap_or(now + self.answer_timeout());
         let mut round = Round::new(request, end, order, is_avoided);
         loop {
             let able = self.able(&mut round);
@@ -150,7 +152,7 @@ impl Upstream {
         let mut others = round.left.iter().filter(|&&other| other != hop);
         let is_last = !round.has_avoided() && !others.any(|&other| self.board.may_be_asked(other));
         let share = round.share(is_last);
-        let share = share.min(self.answer_timeout);
+        let share = share.min(self.answer_timeout());
         let asked = rt::timeout(share, self.ask(hop, round.request, &ticket)).await;
         let outcome = asked.unwrap_or_else(|_| Err(self.late(hop)));
         match self.hear(round.request, ticket, &mut permit, outcome).await {
@@ -320,6 +322,13 @@ impl Upstream {
         Ok(response)
     }
 
+    /// Returns the id of one more request within its trace: the ids of a process differ, and nobody outside can
+    /// tell them from random ones.
+    fn next_span(&self) -> u64 {
+        self.spans
+            .hash_one(self.requests.fetch_add(1, Ordering::Relaxed))
+    }
+
     /// Sends the request to `base` and follows redirects; `ticket` hears when `base` itself answers.
     pub(super) async fn follow(
         &self,
@@ -334,7 +343,8 @@ impl Upstream {
         let via = self.instance.via(&request.trail);
         for _ in 0..=REDIRECTS_MAX {
             let authorization = authorization.filter(|_| is_own);
-            let head = request.head(&url, authorization, Some(&via), authority(base));
+            let span = self.next_span();
+            let head = request.head(&url, authorization, Some(&via), span, authority(base));
             let response = self.exchanger.exchange(&url, &head, is_head).await?;
             if let Some(ticket) = ticket {
                 ticket.hear();

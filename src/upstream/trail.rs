@@ -4,8 +4,12 @@
 //! through a cycle, whatever the caches are called (RFC 9110 §7.6.3).
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use tracing::field::{DisplayValue, display};
+
+use crate::http::Trace;
 use crate::http::grammar::is_value;
 use crate::limits::{HOPS_MAX, VIA_BYTES_MAX};
 use crate::rt;
@@ -14,9 +18,28 @@ use crate::rt;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Instance(String);
 
-/// What a request has passed so far: its `Via`, in one line. Empty for a request straight from a client.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Trail(Option<Arc<str>>);
+/// What a request has passed so far: its `Via`, in one line, empty for a request straight from a client. With it
+/// goes the trace that the request belongs to, by which none differs from another: who asks for the same by the
+/// same way shares an answer.
+#[derive(Clone, Debug, Default)]
+pub struct Trail {
+    passed: Option<Arc<str>>,
+    trace: Option<Arc<Trace>>,
+}
+
+impl PartialEq for Trail {
+    fn eq(&self, other: &Self) -> bool {
+        self.passed == other.passed
+    }
+}
+
+impl Eq for Trail {}
+
+impl Hash for Trail {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.passed.hash(state);
+    }
+}
 
 /// Why a request is not passed on. The operator's fault: two caches name each other as upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,12 +105,15 @@ impl Instance {
         if count > HOPS_MAX {
             return Err(Loop::TooManyHops);
         }
-        Ok(Trail((count > 0).then(|| text.into())))
+        Ok(Trail {
+            passed: (count > 0).then(|| text.into()),
+            trace: None,
+        })
     }
 
     /// Returns the value of `Via` for a request that continues `trail`.
     pub(super) fn via(&self, trail: &Trail) -> String {
-        match &trail.0 {
+        match &trail.passed {
             Some(passed) => format!("{passed}, 1.1 {}", self.0),
             None => format!("1.1 {}", self.0),
         }
@@ -98,7 +124,29 @@ impl Trail {
     /// Says whether the request came straight from a client.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.0.is_none()
+        self.passed.is_none()
+    }
+
+    /// Returns the same as part of a trace.
+    #[must_use]
+    pub fn within(self, trace: Option<Trace>) -> Self {
+        Self {
+            trace: trace.map(Arc::new),
+            ..self
+        }
+    }
+
+    /// Returns the trace that the request belongs to, if it said one.
+    #[must_use]
+    pub fn trace(&self) -> Option<&Trace> {
+        self.trace.as_deref()
+    }
+
+    /// Returns the trace's id as it is written, for lines of the log.
+    #[must_use]
+    pub fn trace_id(&self) -> Option<DisplayValue<String>> {
+        self.trace()
+            .map(|trace| display(format!("{:032x}", trace.id())))
     }
 }
 

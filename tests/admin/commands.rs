@@ -53,7 +53,7 @@ fn the_exit_code_tells_what_happened() {
     ] {
         transship(NOWHERE, command).expect(3, &["no server answers at http://127.0.0.1:1"]);
     }
-    transship(&admin, &["reload"]).expect(0, &["accepted"]);
+    transship(&admin, &["reload"]).expect(0, &["nothing has changed"]);
     transship(&admin, &["drain"]).expect(0, &["accepted"]);
     let Rig {
         mut transship,

@@ -141,7 +141,10 @@ fn calls(pin: &str) -> Vec<(&'static str, &'static str, u16, &str)> {
         ("DELETE", "/v1/warm/{id}", 200, ""),
         ("GET", "/v1/warm/{id}", 200, ""),
         ("DELETE", "/v1/warm/{id}0", 404, ""),
-        ("POST", "/v1/reload", 202, ""),
+        ("POST", "/v1/reload", 200, ""),
+        ("GET", "/v1/log-level", 200, ""),
+        ("PUT", "/v1/log-level", 200, r#"{"level": "debug"}"#),
+        ("PUT", "/v1/log-level", 400, r#"{"level": "loud"}"#),
         ("POST", "/v1/drain", 202, ""),
         // Too late: the log says so.
         ("POST", "/v1/upgrade", 202, ""),

@@ -51,6 +51,7 @@ target!(upstream_head, upstream::check, mutants::HTTP);
 target!(range, values::check_range, mutants::VALUES);
 target!(content_range, values::check_content_range, mutants::VALUES);
 target!(etag, values::check_etag, mutants::VALUES);
+target!(trace, values::check_trace, mutants::VALUES);
 target!(query, values::check_query, mutants::VALUES);
 target!(route, registry::check_route, mutants::PATHS);
 target!(name, registry::check_name, mutants::PATHS);

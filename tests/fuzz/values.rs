@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use transship::http::range::Ranges;
-use transship::http::{Query, if_none_match, if_range_matches, range};
+use transship::http::{Query, Trace, if_none_match, if_range_matches, parse, range};
 use transship::limits::RANGES_MAX;
 
 /// Ranges are within the content and no more than it.
@@ -32,6 +32,27 @@ pub fn check_range(value: &[u8]) {
     for size in [0, 1, 2, 10, 100, 1 << 40, u64::MAX] {
         check_range_of(value, size);
     }
+}
+
+/// Fields of a head: what is passed on is what would be read the same again, and can end no line.
+pub fn check_trace(fields: &[u8]) {
+    let read = |fields: &[u8]| {
+        let head = [b"GET / HTTP/1.1\r\nHost: a\r\n", fields, b"\r\n\r\n"].concat();
+        let request = parse(&head).ok()?;
+        Trace::read(request.traceparent, request.tracestate)
+    };
+    let Some(trace) = read(fields) else { return };
+    let (parent, state) = trace.write(7);
+    assert_eq!(parent.len(), 55, "{parent}");
+    assert!(state.len() <= 512, "{state}");
+    for text in [parent.as_str(), state] {
+        assert!(
+            text.bytes().all(|byte| matches!(byte, b' '..=b'~')),
+            "{text:?}"
+        );
+    }
+    let written = format!("traceparent: {parent}\r\ntracestate: {state}");
+    assert_eq!(read(written.as_bytes()), Some(trace.clone()), "{written}");
 }
 
 pub fn check_content_range(value: &[u8]) {

@@ -1,7 +1,10 @@
 //! What an operator, an init system and a monitor see.
 
+mod health;
 mod monitoring;
+mod reload;
 mod storage;
+mod trace;
 mod watchdog;
 
 use std::os::unix::net::UnixDatagram;

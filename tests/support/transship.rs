@@ -172,6 +172,12 @@ impl Transship {
         Self::options().upstream(upstream).start()
     }
 
+    /// Writes its configuration file anew, which it reads when it is told to.
+    #[allow(dead_code, reason = "no bench reloads")]
+    pub fn configure(&self, yaml: &str) {
+        fs::write(self.dir.path().join("config.yml"), yaml).unwrap();
+    }
+
     pub fn client(&self) -> Client {
         Client::connect(self.addr)
     }

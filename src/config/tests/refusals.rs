@@ -125,7 +125,7 @@ fn middleware_that_is_disabled_is_no_error() {
 #[test]
 fn keys_without_meaning_here_leave_one_warning_each_with_their_line() {
     let effective = loaded(
-        "version: 0.1\nlog: {hooks: [{type: mail}]}\nhttp:\n  host: https://cache.example\n  secret: hunter2\n  relativeurls: true\n  http2: {disabled: true}\n  debug: {prometheus: {enabled: false}}\nhealth: {storagedriver: {enabled: true}}\nnotifications: {endpoints: [{name: a, url: b}]}\nreporting: {bugsnag: {apikey: hunter2}}\ncatalog: {maxentries: 5}\nstorage:\n  cache: {blobdescriptor: inmemory}\n  filesystem: {maxthreads: 50}\n  maintenance: {uploadpurging: {enabled: true}}\nredis:\n",
+        "version: 0.1\nlog: {hooks: [{type: mail}]}\nhttp:\n  host: https://cache.example\n  secret: hunter2\n  relativeurls: true\n  http2: {disabled: true}\n  debug: {prometheus: {enabled: false}}\nhealth: {storagedriver: {enabled: true, interval: 10s}}\nnotifications: {endpoints: [{name: a, url: b}]}\nreporting: {bugsnag: {apikey: hunter2}}\ncatalog: {maxentries: 5}\nstorage:\n  cache: {blobdescriptor: inmemory}\n  filesystem: {maxthreads: 50}\n  maintenance: {uploadpurging: {enabled: true}}\nredis:\n",
     );
     let said = warnings(&effective);
     let lines: Vec<_> = said
@@ -141,7 +141,7 @@ fn keys_without_meaning_here_leave_one_warning_each_with_their_line() {
             "config.yml:6:3 http.relativeurls",
             "config.yml:7:3 http.http2",
             "config.yml:8:33 http.debug.prometheus.enabled",
-            "config.yml:9:1 health",
+            "config.yml:9:41 health.storagedriver.interval",
             "config.yml:10:1 notifications",
             "config.yml:11:1 reporting",
             "config.yml:12:1 catalog",

@@ -158,9 +158,13 @@ fn our_own_section_is_read_strictly() {
 fn every_default_of_the_table_is_accepted_when_it_is_written_down() {
     for key in TABLE {
         let section = matches!(key.kind, Kind::Upstreams | Kind::Section);
+        let is_of_list = key.path.contains("middleware")
+            || key.path.matches('.').count() == 2
+                && key.path.starts_with("health.")
+                && !key.path.contains("storagedriver");
         // A key of a login chooses that login, which lacks its other parts then.
         let chooses = key.path.starts_with("auth.");
-        if key.default.is_empty() || section || chooses || key.path.contains("middleware") {
+        if key.default.is_empty() || section || chooses || is_of_list {
             continue;
         }
         let mut text = format!("'{}'", key.default);
@@ -178,5 +182,56 @@ fn every_default_of_the_table_is_accepted_when_it_is_written_down() {
         let written = effective.settings.clone();
         let bare = loaded(V).settings;
         assert_eq!(written, bare, "{}", key.path);
+    }
+}
+
+#[test]
+fn health_checks_are_read_as_the_registry_writes_them() {
+    use crate::health::{Check, Target};
+
+    let effective = loaded(
+        "version: 0.1\nhealth:\n  storagedriver: {enabled: true}\n  file: [{file: /down, interval: 5s}]\n  \
+         http:\n    - uri: https://a.example/x\n      headers: {X-A: [b]}\n      statuscode: 204\n      \
+         threshold: 3\n  tcp: [{addr: 'b:1', timeout: 2s}]\n",
+    );
+    assert!(effective.warnings.is_empty(), "{:?}", effective.warnings);
+    let checks = &effective.settings.health.checks;
+    let [file, http, tcp] = &checks[..] else {
+        panic!("{checks:?}");
+    };
+    let seconds = Duration::from_secs;
+    assert_eq!(file.target, Target::File("/down".into()));
+    assert_eq!(file.interval, seconds(5));
+    let uri = "https://a.example/x".parse().unwrap();
+    let headers = vec![("X-A".to_owned(), "b".to_owned())];
+    let status = 204;
+    let target = Target::Http {
+        uri,
+        headers,
+        status,
+    };
+    let (interval, timeout) = (seconds(10), seconds(5));
+    assert_eq!(
+        *http,
+        Check {
+            target,
+            interval,
+            timeout,
+            threshold: 3
+        }
+    );
+    assert_eq!((tcp.timeout, tcp.threshold), (seconds(2), 1));
+    for (text, told) in [
+        ("file: [{file: here}]", "absolute path"),
+        ("file: [{interval: 5s}]", "absolute path"),
+        ("file: /down", "want a list of maps"),
+        ("tcp: [a]", "want a map with addr"),
+        ("http: [{uri: 'ftp://a'}]", "an address such as"),
+        ("http: [{uri: 'http://a:b@c/'}]", "an address such as"),
+        ("http: [{uri: 'http://a/', statuscode: 20}]", "from 100 to"),
+        ("tcp: [{addr: a}]", "HOST:PORT"),
+    ] {
+        let said = refused(&format!("{V}health: {{{text}}}\n"));
+        assert!(said.contains(told), "{text}: {said}");
     }
 }

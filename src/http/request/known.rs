@@ -20,6 +20,8 @@ pub(super) struct Known<'a> {
     accept: Values<'a>,
     accept_encoding: Values<'a>,
     via: Values<'a>,
+    traceparent: Values<'a>,
+    tracestate: Values<'a>,
 }
 
 impl<'a> Known<'a> {
@@ -39,6 +41,8 @@ impl<'a> Known<'a> {
             accept: Values::none("accept"),
             accept_encoding: Values::none("accept-encoding"),
             via: Values::none("via"),
+            traceparent: Values::none("traceparent"),
+            tracestate: Values::none("tracestate"),
         }
     }
 
@@ -66,7 +70,9 @@ impl<'a> Known<'a> {
             (6, b'e') if is(b"expect") => return self.take_expect(value),
             (8, b'i') if is(b"if-range") => return once(&mut self.if_range, value),
             (10, b'c') if is(b"connection") => self.take_connection(value),
+            (10, b't') if is(b"tracestate") => self.tracestate.add(from),
             (10, b'u') if is(b"user-agent") => self.user_agent = self.user_agent.or(Some(value)),
+            (11, b't') if is(b"traceparent") => self.traceparent.add(from),
             (13, b'a') if is(b"authorization") => return once(&mut self.authorization, value),
             (13, b'i') if is(b"if-none-match") => self.if_none_match.add(from),
             (14, b'c') if is(b"content-length") => return self.take_content_length(value),
@@ -151,6 +157,8 @@ impl<'a> Known<'a> {
             accept: self.accept,
             accept_encoding: self.accept_encoding,
             via: self.via,
+            traceparent: self.traceparent,
+            tracestate: self.tracestate,
             fields,
         })
     }

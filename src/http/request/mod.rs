@@ -136,6 +136,10 @@ pub struct Request<'a> {
     pub accept_encoding: Values<'a>,
     /// `Via`: who forwarded the request, for finding loops.
     pub via: Values<'a>,
+    /// `traceparent`, unchecked; see [`crate::http::Trace`].
+    pub traceparent: Values<'a>,
+    /// `tracestate`, unchecked.
+    pub tracestate: Values<'a>,
     fields: Fields<'a>,
 }
 

@@ -77,6 +77,11 @@ impl Scrub {
         }
     }
 
+    /// Goes at another pace from the next step on.
+    pub const fn set_pace(&mut self, pace: Pace) {
+        self.pace = pace;
+    }
+
     /// Does what is due at `now`, if anything is: opens a file, or reads a piece of one.
     ///
     /// - `holdings`: what is stored, which the pace goes by.

@@ -77,6 +77,13 @@ impl Gate {
         }
     }
 
+    /// Lets so many at once to one hop from now on.
+    pub(in crate::upstream) fn set_max(&self, max: usize) {
+        let mut state = self.state.lock();
+        state.line.set_max(max);
+        self.serve(&mut state, Instant::now());
+    }
+
     /// Waits for the right to ask one of `hops`, which are in order and not empty.
     ///
     /// # Errors

@@ -51,6 +51,22 @@ impl Rate {
         }
     }
 
+    /// Goes by another bound from now on. What was paid for under the old one and takes time still takes as much
+    /// of it as these bytes do under the new one.
+    pub(super) fn set(&mut self, bytes_per_second: u64, now: Instant) {
+        let (old, new) = (self.bytes_per_second, bytes_per_second.max(1));
+        for class in &mut self.classes {
+            let owed = class.taken.saturating_duration_since(now).as_nanos();
+            if owed == 0 {
+                continue;
+            }
+            let owed = owed.saturating_mul(old.into()) / u128::from(new);
+            let owed = Duration::from_nanos(u64::try_from(owed).unwrap_or(u64::MAX));
+            class.taken = now.checked_add(owed).unwrap_or(class.taken);
+        }
+        self.bytes_per_second = new;
+    }
+
     /// Charges at once and returns `None`, or takes a place in the line.
     ///
     /// - `reach`: of the share, moved on by what it pays.
@@ -205,6 +221,23 @@ mod tests {
         assert!(state.join(1000, Client, &mut [0; 2], now).is_none());
         let front = state.fronts().next().unwrap();
         assert!(front.1 >= now + Duration::from_secs(3600));
+    }
+
+    #[test]
+    fn a_new_bound_holds_for_what_waits_already() {
+        // A link that is opened wider would stay as narrow until those who wait have gone.
+        let now = Instant::now();
+        let mut state = Rate::new(1000, now);
+        assert!(state.join(100_000, Client, &mut [0; 2], now).is_none());
+        state.join(1, Client, &mut [0; 2], now).unwrap();
+        let due = |state: &Rate| state.fronts().next().unwrap().1 + BANDWIDTH_SLACK;
+        assert_eq!(due(&state), now + Duration::from_secs(100));
+        state.set(10_000, now);
+        assert_eq!(due(&state), now + Duration::from_secs(10));
+        state.set(1000, now);
+        assert_eq!(due(&state), now + Duration::from_secs(100));
+        state.set(u64::MAX, now);
+        assert!(state.next(now).is_some());
     }
 
     #[test]

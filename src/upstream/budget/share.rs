@@ -9,11 +9,19 @@ use parking_lot::Mutex;
 
 use super::rate::{Place, Rate, Reach};
 use super::seat::Seat;
+use crate::live::Live;
 use crate::upstream::request::Urgency;
 
 /// The bound on bytes a second of all cores, if there is one.
 #[derive(Clone, Debug)]
-pub(in crate::upstream) struct Bandwidth(Option<Arc<Mutex<State>>>);
+pub(in crate::upstream) struct Bandwidth(Arc<Link>);
+
+#[derive(Debug)]
+struct Link {
+    /// Without a bound nobody looks at the state.
+    bound: Live<Option<NonZeroU64>>,
+    state: Mutex<State>,
+}
 
 #[derive(Debug)]
 struct State {
@@ -54,37 +62,52 @@ impl State {
 
 impl Bandwidth {
     pub(in crate::upstream) fn new(bytes_per_second: Option<NonZeroU64>) -> Self {
-        Self(bytes_per_second.map(|rate| {
-            let rate = Rate::new(rate.get(), Instant::now());
-            let seats = HashMap::new();
-            Arc::new(Mutex::new(State { rate, seats }))
+        let rate = Rate::new(rate(bytes_per_second), Instant::now());
+        let seats = HashMap::new();
+        Self(Arc::new(Link {
+            bound: Live::new(bytes_per_second),
+            state: Mutex::new(State { rate, seats }),
         }))
+    }
+
+    /// Goes by another bound from now on, which who waits feels at once.
+    pub(in crate::upstream) fn set(&self, bytes_per_second: Option<NonZeroU64>) {
+        if self.0.bound.get() == bytes_per_second {
+            return;
+        }
+        self.0.bound.set(bytes_per_second);
+        let (mut state, now) = (self.0.state.lock(), Instant::now());
+        state.rate.set(rate(bytes_per_second), now);
+        state.serve(now);
     }
 
     /// Returns how many wait for their turn.
     pub(in crate::upstream) fn waiting(&self) -> usize {
-        let state = self.0.as_ref();
-        state.map_or(0, |state| state.lock().seats.len())
+        self.0.state.lock().seats.len()
     }
 
     /// Returns one more share.
     pub(in crate::upstream) fn share(&self) -> Share {
-        let own = |state| Own {
-            state: Arc::clone(state),
+        Share(Arc::new(Own {
+            link: Arc::clone(&self.0),
             reach: Mutex::default(),
-        };
-        Share(self.0.as_ref().map(own).map(Arc::new))
+        }))
     }
+}
+
+/// Returns the rate that a bound stands for.
+fn rate(bound: Option<NonZeroU64>) -> u64 {
+    bound.map_or(u64::MAX, NonZeroU64::get)
 }
 
 /// One fill's share of the bytes a second that the operator allows. Cheap to clone; clones are one share.
 #[derive(Clone, Debug)]
-pub struct Share(Option<Arc<Own>>);
+pub struct Share(Arc<Own>);
 
 #[derive(Debug)]
 struct Own {
-    state: Arc<Mutex<State>>,
-    /// Taken under the lock of `state` alone.
+    link: Arc<Link>,
+    /// Taken under the lock of the link's state alone.
     reach: Mutex<Reach>,
 }
 
@@ -93,11 +116,12 @@ impl Share {
     /// and all before them are within it. Shares that wait take turns, those of clients first. Bytes count
     /// as paid also if this is dropped before it returns.
     pub async fn pay(&self, bytes: usize, urgency: Urgency) {
-        let Some(own) = &self.0 else {
+        let own = &self.0;
+        if own.link.bound.get().is_none() {
             return;
-        };
+        }
         let waiting = {
-            let mut state = own.state.lock();
+            let mut state = own.link.state.lock();
             let mut reach = own.reach.lock();
             let joined = state.rate.join(bytes, urgency, &mut reach, Instant::now());
             let Some(place) = joined else {
@@ -105,7 +129,7 @@ impl Share {
             };
             let seat = Arc::new(Seat::new());
             state.seats.insert(place, Arc::clone(&seat));
-            let state = &own.state;
+            let state = &own.link.state;
             Waiting { state, place, seat }
         };
         waiting.wait().await;

@@ -121,6 +121,11 @@ impl Line {
         }
     }
 
+    /// Grants go by another bound from now on.
+    pub(super) const fn set_max(&mut self, max: usize) {
+        self.max = max;
+    }
+
     /// Grants a request without a look at the line, if nobody who goes before it waits.
     pub(super) fn pass(&mut self, hops: &[usize], kind: Kind, now: Instant) -> Option<Grant> {
         let before = ..=rank(kind.urgency);
