@@ -2,6 +2,7 @@
 #
 #   registry.example:443    the registry, with a certificate of /etc/transship/registry-ca.pem
 #   registry.example:5000   the same over plain HTTP
+#   registry-1.docker.io    the same again, so that what falls back to Docker Hub finds something
 #   cache.example           this host, on which transship is
 #
 # Images there: library/alpine:latest and team/app:1.
@@ -12,6 +13,7 @@ ip link set lo up
 state=$STAGE/state
 mkdir "$state"
 mount -t tmpfs tmpfs "$state"
+trap 'code=$?; ((code == 0)) || tail -v -n 20 "$state"/*.log | cut -c 1-300 >&2' EXIT
 # What commands change below these is gone with the stage.
 cp -a /etc "$state/etc"
 mount --bind "$state/etc" /etc
@@ -32,7 +34,7 @@ HOSTS
 taken() {
     while ! (exec 3<>"/dev/tcp/${1%:*}/${1##*:}") 2>/dev/null; do
         kill -0 "$2" || { echo "nobody listens on $1" >&2; return 1; }
-        read -rt 0.05 <> <(:) || :
+        sleep 0.05
     done
 }
 
@@ -41,14 +43,14 @@ until_true() {
     local left=1200
     until "$@"; do
         ((left--)) || { echo "waited in vain until $*" >&2; return 1; }
-        read -rt 0.05 <> <(:) || :
+        sleep 0.05
     done
 }
 
 mkdir -p /etc/transship
 certify() { # NAME FILE: FILE.pem and FILE.key
     openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$1" -keyout "$2.key" -out "$state/csr"
-    printf 'subjectAltName=DNS:%s,DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\n' "$1" >"$state/ext"
+    printf 'subjectAltName=DNS:%s,DNS:registry-1.docker.io,DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\n' "$1" >"$state/ext"
     openssl x509 -req -in "$state/csr" -CA /etc/transship/registry-ca.pem -CAkey "$state/ca.key" -CAcreateserial \
         -days 30 -extfile "$state/ext" -out "$2.pem"
 }
@@ -61,15 +63,39 @@ certify() { # NAME FILE: FILE.pem and FILE.key
 cat /etc/transship/registry-ca.pem >>/etc/ssl/certs/ca-certificates.crt
 
 origin() { # ADDRESS TLS
-    printf 'version: 0.1\nlog: {level: warn}\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: "%s", secret: x%s}\n' \
+    printf 'version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: "%s", secret: x%s}\n' \
         "$state/origin" "$1" "$2" >"$state/origin-$1.yml"
     docker-registry serve "$state/origin-$1.yml" >"$state/origin-$1.log" 2>&1 &
     taken "$1" $!
 }
-origin 127.0.0.2:5000 ''
+origin 127.0.0.2:80 ''
 origin 127.0.0.2:443 ", tls: {certificate: $state/registry.pem, key: $state/registry.key}"
 mkdir -p /etc/containers
 echo '{"default": [{"type": "insecureAcceptAnything"}]}' >/etc/containers/policy.json
 for name in library/alpine:latest team/app:1; do
-    skopeo copy --quiet --dest-tls-verify=false "oci:$STAGE/image:latest" "docker://127.0.0.2:5000/$name"
+    skopeo copy --quiet --dest-tls-verify=false "oci:$STAGE/image:latest" "docker://127.0.0.2:80/$name"
 done
+
+# A transship on this host's ports 5000 and 5001, before the registry; with more of its configuration, if any.
+cache() { # [YAML]
+    printf 'version: 0.1\nstorage: {filesystem: {rootdirectory: /var/lib/transship}}\nhttp: {addr: ":5000"}\n%s\n' "${1-}" \
+        >"$state/cache.yml"
+    transship serve "$state/cache.yml" --upstream http://registry.example >"$state/cache.log" 2>&1 &
+    cache=$!
+    disown
+    taken 127.0.0.1:5000 "$cache"
+}
+
+# What transship counts, summed over its labels.
+counted() { # NAME[{LABEL="VALUE"
+    curl -sS http://127.0.0.1:5001/metrics | awk -v name="$1" 'index($1, name) == 1 { sum += $2 } END { print sum + 0 }'
+}
+cache_dies() {
+    kill -KILL "$cache"
+    while (exec 3<>/dev/tcp/127.0.0.1/5000) 2>/dev/null; do
+        sleep 0.05
+    done
+}
+at_least() { # NUMBER NAME
+    (($(counted "$2") >= $1))
+}
