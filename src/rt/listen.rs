@@ -79,12 +79,10 @@ fn bind_one(addr: SocketAddr) -> io::Result<StdListener> {
 /// The kernel's, of a socket that is of no use.
 pub fn spread_over(sockets: Vec<StdListener>, count: usize) -> io::Result<Vec<Vec<StdListener>>> {
     let mut cores: Vec<Vec<StdListener>> = (0..count).map(|_| Vec::new()).collect();
-    for core in sockets.len()..count {
-        // Cores that share a socket take connections as they come.
-        let Some(shared) = core.checked_rem(sockets.len()) else {
-            break;
-        };
-        cores[core].push(sockets[shared].try_clone()?);
+    // Cores that share a socket take connections as they come.
+    let lacking = cores.iter_mut().skip(sockets.len());
+    for (core, shared) in lacking.zip(sockets.iter().cycle()) {
+        core.push(shared.try_clone()?);
     }
     for (index, socket) in sockets.into_iter().enumerate() {
         SockRef::from(&socket).set_tcp_nodelay(true)?;

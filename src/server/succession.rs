@@ -34,6 +34,9 @@ pub(super) enum Caller {
 /// Held by a core until it takes no more connections of clients, and those of the successor instead.
 pub(super) type Place = Sender<Never>;
 
+/// What a core takes over: the listening socket of its own, and its place.
+type Seat = (TcpListener, Place);
+
 /// Nothing is ever sent: the end of all places is what is waited for.
 #[derive(Debug, PartialEq)]
 pub(super) enum Never {}
@@ -54,7 +57,7 @@ impl Leaving {
 #[derive(Debug)]
 pub struct Succession {
     /// One a core; taken by it.
-    listeners: Box<[Mutex<Option<(TcpListener, Place)>>]>,
+    seats: Box<[Mutex<Option<Seat>>]>,
     port: u16,
     /// Before `v2/` in the path of each request: 256 random bits in hex.
     prefix: String,
@@ -73,7 +76,7 @@ impl Succession {
         let (place, leaving) = bounded(0);
         let listeners = listeners.into_iter();
         let succession = Self {
-            listeners: listeners
+            seats: listeners
                 .map(|listener| Mutex::new(Some((listener, place.clone()))))
                 .collect(),
             port: bound.port(),
@@ -89,8 +92,8 @@ impl Succession {
     }
 
     /// Returns the listening socket of a core.
-    pub(super) fn take(&self, core: usize) -> Option<(TcpListener, Place)> {
-        self.listeners.get(core)?.lock().take()
+    pub(super) fn take(&self, core: usize) -> Option<Seat> {
+        self.seats.get(core)?.lock().take()
     }
 }
 

@@ -216,7 +216,7 @@ fn tell(reloaded: &Reloaded) {
     if !needs_restart.is_empty() {
         tracing::warn!(
             keys = needs_restart.join(" "),
-            "reload: changed, and needs a restart"
+            "reload: changed, and needs a restart, or an upgrade (SIGUSR2), which no client notices"
         );
     }
     if applied.is_empty() && needs_restart.is_empty() {
