@@ -1,4 +1,5 @@
 until_true at_least 3 'transship_fills_total{outcome="committed"'
+skopeo copy --quiet docker://registry.example/team/app:1 dir:again
 until_true at_least 3 'transship_requests_total{cache="hit"'
 # Over TLS, by the authority where the page says that it belongs.
 cache_with_tls
