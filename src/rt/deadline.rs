@@ -37,6 +37,8 @@ pub(super) struct Deadline {
 #[derive(Debug)]
 struct Entry {
     fd: RawFd,
+    /// Of a client, not of ours towards somebody else.
+    is_accepted: bool,
     due: Cell<Option<Instant>>,
     /// What it was set to, to be set again on progress.
     after: Cell<Duration>,
@@ -60,10 +62,13 @@ thread_local! {
 impl Deadline {
     /// Returns a deadline, not yet set, for the socket `fd`.
     ///
+    /// - `is_accepted`: whether a listener took it, not we who connected.
+    ///
     /// The owner of the socket drops the deadline before it closes the socket, on the same thread.
-    pub(super) fn new(fd: RawFd) -> Self {
+    pub(super) fn new(fd: RawFd, is_accepted: bool) -> Self {
         let entry = Rc::new(Entry {
             fd,
+            is_accepted,
             due: Cell::new(None),
             after: Cell::new(Duration::ZERO),
             kind: Cell::new(DeadlineKind::Active),
@@ -135,6 +140,11 @@ pub fn expire_idle(least: Duration) {
             && entry.waits(now).is_some_and(|waits| waits >= least)
             && sys::is_quiet(entry.fd)
     });
+}
+
+/// Shuts down every socket of this core that a listener took: what its task waits for ends, and the task with it.
+pub fn cut_accepted() {
+    expire(|entry| entry.is_accepted);
 }
 
 fn expire(is_due: impl Fn(&Entry) -> bool) {

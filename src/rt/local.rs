@@ -93,7 +93,7 @@ impl LocalListener {
         let (stream, _) = self.inner.accept().await?;
         sys::set_accepted_flags(stream.as_raw_fd())?;
         Ok(LocalSocket {
-            deadline: Deadline::new(stream.as_raw_fd()),
+            deadline: Deadline::new(stream.as_raw_fd(), true),
             stream,
         })
     }

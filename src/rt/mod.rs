@@ -40,7 +40,7 @@ mod unless;
 pub use activation::activated;
 pub use addr::{ListenAddr, ListenAddrError};
 pub use cores::{Core, Cores, spawn};
-pub use deadline::{DeadlineKind, expire_idle};
+pub use deadline::{DeadlineKind, cut_accepted, expire_idle};
 pub use flag::Flag;
 pub use group::Group;
 pub use listen::{Listener, bind, spread_over};

@@ -40,18 +40,18 @@ impl Socket {
             .await
             .map_err(|_| ErrorKind::TimedOut)??;
         stream.set_nodelay(true)?;
-        Ok(Self::new(stream))
+        Ok(Self::new(stream, false))
     }
 
     /// Takes over what a listener accepted.
     pub(super) fn accepted(stream: TcpStream) -> io::Result<Self> {
         sys::set_accepted_flags(stream.as_raw_fd())?;
-        Ok(Self::new(stream))
+        Ok(Self::new(stream, true))
     }
 
-    fn new(stream: TcpStream) -> Self {
+    fn new(stream: TcpStream, is_accepted: bool) -> Self {
         Self {
-            deadline: Deadline::new(stream.as_raw_fd()),
+            deadline: Deadline::new(stream.as_raw_fd(), is_accepted),
             stream,
         }
     }

@@ -20,6 +20,9 @@ use crate::rt::{self, Core, DeadlineKind, Group, Listener, Socket, TlsSocket};
 /// Wait after an accept that failed, for want of descriptors say.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
+/// Ticks in which tasks whose connections were cut come to their ends.
+const CUT_TICKS: usize = 10;
+
 /// Connections that are taken after the drain has begun: those that the kernel had accepted before.
 const LATE_MAX: usize = 4096;
 
@@ -222,4 +225,12 @@ async fn finish(context: &Context) {
         fills = context.counters.fills_running.read(),
         "drain timeout: what was in flight is cut"
     );
+    // By us and not by the kernel: each request has its line in the log then.
+    rt::cut_accepted();
+    for _ in 0..CUT_TICKS {
+        if context.counters.connections.read() == 0 {
+            return;
+        }
+        rt::sleep(DRAIN_TICK).await;
+    }
 }

@@ -8,6 +8,7 @@ use std::process::Command;
 use rustix::process::Signal;
 
 use super::{Log, expect_combined};
+use crate::support::origin::{Gate, Plan};
 use crate::support::process::run;
 use crate::support::{Rig, Transship, until};
 
@@ -104,4 +105,38 @@ fn what_was_answered_before_the_end_is_in_the_log() {
     drop(client);
     assert_eq!(rig.transship.terminate().code(), Some(0));
     assert_eq!(log.text().lines().count(), 500);
+}
+
+#[test]
+fn what_a_drain_cuts_is_in_the_log_as_that() {
+    // Whoever asks why a pull broke at the time of the restart finds that it did.
+    let log = Log::new();
+    let options = log
+        .options("json", "")
+        .env("REGISTRY_HTTP_DRAINTIMEOUT", "1s");
+    let rig = Rig::with(options);
+    let blob = rig.origin.make(1, 8 << 20);
+    let late = rig.origin.make(2, 1000);
+    let (body, head) = (Gate::new(), Gate::new());
+    rig.origin
+        .plan(&blob, Plan::whole().wait_at(1 << 20, &body));
+    rig.origin
+        .plan(&late, Plan::whole().wait_before_head(&head));
+    let mut client = rig.transship.client();
+    client.ask("GET", &blob.path(), &[]);
+    client.head();
+    let mut other = rig.transship.client();
+    other.ask("GET", &late.path(), &[]);
+    body.reached();
+    head.reached();
+    assert_eq!(rig.transship.terminate().code(), Some(0));
+    let lines = log.objects(2);
+    for (path, status) in [(blob.path(), 200), (late.path(), 499)] {
+        let line = lines.iter().find(|line| line["target"] == path.as_str());
+        let line = line.unwrap_or_else(|| panic!("no line of {path}: {lines:?}"));
+        assert_eq!(
+            (&line["status"], &line["whole"]),
+            (&status.into(), &false.into())
+        );
+    }
 }
