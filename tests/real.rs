@@ -21,6 +21,7 @@ mod away;
 mod chains;
 mod disk;
 mod distance;
+mod docs;
 mod e2e;
 mod fault;
 mod herd;

@@ -37,6 +37,8 @@ needed=(
     dpkg-shlibdeps:dpkg-dev
     lintian:lintian
     openssl:openssl
+    ip:iproute2
+    unshare:util-linux
     python3:python3-venv
     promtool:prometheus
     prometheus:prometheus
@@ -73,6 +75,9 @@ fi
 
 step "shell scripts"
 for script in tests/run.sh .ci/run packaging/release.sh packaging/deb/build.sh tuning/nic-queues.sh; do
+    bash -n "$script"
+done
+for script in tests/docs/stages/*.sh; do
     bash -n "$script"
 done
 for script in packaging/deb/{postinst,prerm,postrm}; do

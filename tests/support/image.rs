@@ -77,6 +77,12 @@ impl Image {
         fs::write(self.dir.path().join("index.json"), index.to_string()).unwrap();
     }
 
+    /// The layout's directory.
+    #[allow(dead_code, reason = "the benches push it, and do no more")]
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// Pushes it with skopeo as `HOST/test/image:latest`.
     pub fn push(&self, host: &str) {
         self.push_as(host, "");

@@ -1,0 +1,7 @@
+# Files that examples name.
+mkdir -p /run/certs /run/secrets
+for to in /run/certs /run/secrets; do
+    cp /etc/transship/registry-ca.pem "$to/registry-ca.pem"
+    cp /etc/transship/registry-ca.pem "$to/dtr-ca.pem"
+    cp /etc/transship/cache.pem /etc/transship/cache.key "$to"
+done
