@@ -45,6 +45,10 @@ pub enum Mark {
     NotRun(String),
     /// A piece of a configuration, which does not hold by itself.
     Fragment,
+    /// What this stage has said by its end, line by line; `…` is anything.
+    Says { stage: String },
+    /// What some program says that no stage can bring to say it, and why.
+    NotSeen(String),
 }
 
 impl Block {
@@ -81,6 +85,10 @@ fn parse(mark: &str) -> Result<Mark, String> {
             stage: (*stage).to_owned(),
             path: (*path).to_owned(),
         }),
+        ("says", [stage]) => Ok(Mark::Says {
+            stage: (*stage).to_owned(),
+        }),
+        ("not seen", [_, ..]) => Ok(Mark::NotSeen(rest.trim().to_owned())),
         ("tested", [_, ..]) => Ok(Mark::Tested(
             words
                 .iter()
