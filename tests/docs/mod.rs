@@ -197,7 +197,7 @@ fn a_stage_fails_where_it_does_not_say_what_the_page_quotes() {
     let text = "<!-- run: x -->\n    echo one 2 three\n\n<!-- says: x -->\n```text\none … three\none … four\n```\n";
     let stages = stage::of(&page::read("x.md".to_owned(), text));
     let said = stages[0].run().unwrap_err();
-    assert!(said.contains("x.md:6: was not said: one … four"), "{said}");
+    assert!(said.contains("x.md:5: was not said: one … four"), "{said}");
     assert!(!said.contains("not said: one … three"), "{said}");
     assert!(stage::is_like("b a c", "a … c") && !stage::is_like("c a b", "a … c"));
 }
