@@ -1,0 +1,1 @@
+cache 'transship: {access_log: {output: /var/log/access.log}}'
