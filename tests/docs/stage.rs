@@ -107,7 +107,7 @@ impl Stage {
         let here = root().join("tests/docs/stages");
         let mut command = Command::new("timeout");
         command
-            .args(["--kill-after=5", "300", "unshare", "--net", "--mount"])
+            .args(["--kill-after=5", "60", "unshare", "--net", "--mount"])
             .args(["--pid", "--fork", "--kill-child", "--mount-proc"])
             .args(["bash", "-eu"])
             .arg(dir.path().join("script"))

@@ -2,7 +2,7 @@
 faulty
 serve "$(before http://registry.example:8080)"
 # What docker and skopeo make of each answer.
-dockerd --iptables=false --ip6tables=false --bridge=none --storage-driver=vfs --host unix:///run/docker.sock \
+dockerd --iptables=false --ip6tables=false --bridge=none --storage-driver=vfs --insecure-registry=cache.example:5000 --host unix:///run/docker.sock \
     --pidfile /run/docker.pid >"$state/dockerd.log" 2>&1 &
 until_true docker version >/dev/null 2>&1
 for name in login denied absent broken page busy; do

@@ -41,4 +41,4 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-http.server.ThreadingHTTPServer(("127.0.0.2", 8080), Handler).serve_forever()
+http.server.ThreadingHTTPServer(("192.0.2.2", 8080), Handler).serve_forever()

@@ -1,2 +1,2 @@
 . "$TRANSSHIP_STAGES/ops.lib"
-serve "$(before https://registry.example)"
+serve "$(before https://registry.example "log: {level: info}")"

@@ -7,7 +7,7 @@ chown 65534 /run/theirs
 serve "$(before https://registry.example)"
 fails transship serve --upstream https://registry.example --listen :5000 --admin off --storage /run/a
 fails transship serve --upstream https://registry.example --listen :5003 --admin 127.0.0.1:5001 --storage /run/b
-fails transship serve --upstream https://registry.example --listen 192.0.2.1:5003 --admin off --storage /run/c
+fails transship serve --upstream https://registry.example --listen 198.51.100.1:5003 --admin off --storage /run/c
 end
 fails nobody transship serve --upstream https://registry.example --listen :443 --admin off --storage /run/theirs
 fails nobody transship serve --upstream https://registry.example --listen :5003 --admin off --storage /root/cache

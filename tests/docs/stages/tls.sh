@@ -8,11 +8,9 @@ tls() {
     before https://registry.example | sed "s,:5000\"},:5000\"\, tls: {certificate: $1.pem\, key: $1.key}},"
 }
 serve "$(tls /etc/transship/cache)"
-mkdir -p /run/nothing
-fails env SSL_CERT_FILE=/dev/null SSL_CERT_DIR=/run/nothing $pull
+fails $pull
 fails curl -sS http://cache.example:5000/v2/
-certify other.example /run/other 2>/dev/null
-cp /etc/transship/cache.pem /run/spare.pem
+certify other.example /run/other /etc/transship/registry-ca.pem 2>/dev/null
 cp /run/other.pem /etc/transship/cache.pem
 until_true grep -q 'cannot be used' "$state/cache.log"
 cp /run/other.key /etc/transship/cache.key
@@ -24,11 +22,11 @@ openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -su
     -addext subjectAltName=DNS:registry.example -keyout /run/self.key -out /run/self.pem 2>/dev/null
 for pair in "/run/other.key /run/other.pem" "/run/self.key /run/self.pem"; do
     set -- $pair
-    printf 'version: 0.1\nlog: {level: fatal}\nstorage: {inmemory: {}}\nhttp: {addr: "127.0.0.2:8443", tls: {certificate: %s, key: %s}}\n' \
+    printf 'version: 0.1\nlog: {level: fatal}\nstorage: {inmemory: {}}\nhttp: {addr: "192.0.2.2:8443", tls: {certificate: %s, key: %s}}\n' \
         "$2" "$1" >/run/registry.yml
     docker-registry serve /run/registry.yml >/dev/null 2>&1 &
     registry=$!
-    taken 127.0.0.2:8443 "$registry"
+    taken 192.0.2.2:8443 "$registry"
     serve "$(before https://registry.example:8443)"
     curl -sS http://cache.example:5000/v2/team/app/manifests/1
     end
