@@ -193,6 +193,31 @@ fn what_programs_say_is_quoted_from_a_run() {
 }
 
 #[test]
+fn every_alert_leads_to_what_to_do() {
+    // Somebody who is woken has the page's address and no time to look for the place in it.
+    let rules = fs::read_to_string(root().join("docs/prometheus/transship.rules.yml")).unwrap();
+    let pages = page::all();
+    let operations = pages.iter().find(|page| page.name == "docs/operations.md");
+    let anchors = &operations.expect("docs/operations.md").anchors;
+    let value = |line: &str, key: &str| Some(line.trim().strip_prefix(key)?.trim().to_owned());
+    let names = rules.lines().filter_map(|line| value(line, "- alert:"));
+    let pages = rules.lines().filter_map(|line| value(line, "page:"));
+    let wanted: Vec<String> = names.map(|name| name.to_lowercase()).collect();
+    let linked: Vec<String> = pages
+        .map(|page| {
+            page.trim_matches('"')
+                .replace("docs/operations.md#", "")
+        })
+        .collect();
+    assert_eq!(wanted, linked);
+    let missing: Vec<String> = wanted
+        .into_iter()
+        .filter(|name| !anchors.contains(name))
+        .collect();
+    expect_none(&missing);
+}
+
+#[test]
 fn a_stage_fails_where_it_does_not_say_what_the_page_quotes() {
     let text = "<!-- run: x -->\n    echo one 2 three\n\n<!-- says: x -->\n```text\none … three\none … four\n```\n";
     let stages = stage::of(&page::read("x.md".to_owned(), text));

@@ -9,5 +9,6 @@ for name in login denied absent broken page busy; do
     fails docker pull --quiet "cache.example:5000/team/$name:1"
     fails skopeo inspect --raw --tls-verify=false "docker://cache.example:5000/team/$name:1"
 done
-# The origin's pause has passed.
-until_true sh -c 'curl -sS http://127.0.0.1:5001/metrics | grep -q "^transship_upstream_throttled{.*} 0"' || :
+# Another process has not heard that it is to leave the registry alone.
+end
+serve "$(before http://registry.example:8080)"

@@ -16,7 +16,7 @@ ANSWERS = {
     "denied": (403, error("DENIED", "requested access to the resource is denied"), {}),
     "absent": (404, error("MANIFEST_UNKNOWN", "manifest unknown"), {}),
     "broken": (500, b"oops", {}),
-    "busy": (429, error("TOOMANYREQUESTS", "You have reached your pull rate limit."), {"Retry-After": "3"}),
+    "busy": (429, error("TOOMANYREQUESTS", "You have reached your pull rate limit."), {"Retry-After": "60"}),
     "page": (200, b"<html>please log in</html>", {"Content-Type": "text/html"}),
     "other": (200, b"y" * len(BLOB), {"Content-Type": "application/octet-stream"}),
 }

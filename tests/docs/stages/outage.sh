@@ -25,6 +25,7 @@ P
 way_to_the_registry
 serve "$(before http://registry.example:8083 'transship: {stale: {manifests: 24h}, access: {grace: 24h, remember: 1s}}')"
 skopeo copy --quiet --src-tls-verify=false docker://cache.example:5000/team/app:1 dir:/run/image
+curl -sS -o /dev/null -H 'Accept: application/vnd.oci.image.manifest.v1+json' http://cache.example:5000/v2/team/app/manifests/1
 kill "$way"
 while kill -0 "$way" 2>/dev/null; do sleep 0.05; done
 # Somebody has found out that it is away.

@@ -22,7 +22,7 @@ openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -su
     -addext subjectAltName=DNS:registry.example -keyout /run/self.key -out /run/self.pem 2>/dev/null
 for pair in "/run/other.key /run/other.pem" "/run/self.key /run/self.pem"; do
     set -- $pair
-    printf 'version: 0.1\nlog: {level: fatal}\nstorage: {inmemory: {}}\nhttp: {addr: "192.0.2.2:8443", tls: {certificate: %s, key: %s}}\n' \
+    printf 'version: 0.1\nlog: {level: error}\nstorage: {inmemory: {}}\nhttp: {addr: "192.0.2.2:8443", tls: {certificate: %s, key: %s}}\n' \
         "$2" "$1" >/run/registry.yml
     docker-registry serve /run/registry.yml >/dev/null 2>&1 &
     registry=$!
