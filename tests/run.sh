@@ -13,6 +13,8 @@ needed=(
     skopeo:skopeo
     podman:podman
     containerd:containerd
+    dockerd:docker.io
+    docker:docker.io
     ctr:containerd
     nginx:nginx-light
     wrk:wrk

@@ -112,10 +112,6 @@ impl Upgrade {
     }
 
     fn hand_over(&self, heir: Heir, succession: Succession, leaving: &Leaving) {
-        tracing::info!(
-            successor = heir.id,
-            "another process has taken over: finishing what is in flight"
-        );
         // Before the first of its own words: systemd heeds the main process alone.
         super::serve::notify(&[
             sd_notify::NotifyState::MainPid(heir.id),
@@ -127,6 +123,10 @@ impl Upgrade {
             tracing::warn!("a core did not stop taking connections: both processes take them");
         }
         heir.let_go();
+        tracing::info!(
+            successor = heir.id,
+            "another process has taken over: finishing what is in flight"
+        );
         *self.stage.lock() = Stage::Succeeded { heir };
     }
 

@@ -60,12 +60,11 @@ pub(super) fn warm(server: &Server, warm: &args::Warm, out: Out<'_>) -> Result<(
         if let Some(patience) = warm.patience {
             body["patience_seconds"] = patience.into();
         }
-        let job = server.call("POST", "/v1/warm", Some(&body))?;
-        if warm.detach {
-            ended.push(job);
-            continue;
-        }
-        ended.push(follow(server, &job, &interrupted, out)?);
+        let job = match warm.detach {
+            true => server.call("POST", "/v1/warm", Some(&body))?,
+            false => see_through(server, &body, &interrupted, out)?,
+        };
+        ended.push(job);
         if interrupted.load(Ordering::Relaxed) {
             break;
         }
@@ -100,13 +99,30 @@ fn parts(images: &[String]) -> Vec<&[String]> {
     parts
 }
 
-/// Shows a job until it has ended; returns it then.
+/// Has a job done, by as many processes as take over from each other meanwhile; returns it when it has ended. The next
+/// one passes over what is here.
+fn see_through(
+    server: &Server,
+    body: &Value,
+    interrupted: &AtomicBool,
+    out: Out<'_>,
+) -> Result<Value, Failure> {
+    loop {
+        let job = server.call("POST", "/v1/warm", Some(body))?;
+        if let Some(ended) = follow(server, &job, interrupted, out)? {
+            return Ok(ended);
+        }
+    }
+}
+
+/// Shows a job until it has ended; returns it then, or `None` if the server knows nothing of it: it is another process
+/// than the one that took it.
 fn follow(
     server: &Server,
     job: &Value,
     interrupted: &AtomicBool,
     out: Out<'_>,
-) -> Result<Value, Failure> {
+) -> Result<Option<Value>, Failure> {
     let target = format!("/v1/warm/{}", job["id"]);
     let bar = Progress::start();
     let mut told = HashSet::new();
@@ -116,7 +132,17 @@ fn follow(
             is_cancelled = true;
             server.call("DELETE", &target, Some(&json!({})))?;
         }
-        let seen = server.get(&target).inspect_err(|_| bar.end())?;
+        let seen = match server.get(&target) {
+            Ok(seen) => seen,
+            Err(Failure::Absent(_)) if !is_cancelled => {
+                bar.end();
+                return Ok(None);
+            }
+            Err(failure) => {
+                bar.end();
+                return Err(failure);
+            }
+        };
         let number = |pointer: &str| seen.pointer(pointer).and_then(Value::as_u64).unwrap_or(0);
         let done = number("/bytes/done").saturating_add(number("/arriving_bytes"));
         bar.show(done, number("/bytes/total"), &note(&seen));
@@ -130,7 +156,7 @@ fn follow(
             Some("done" | "failed" | "cancelled")
         ) {
             bar.end();
-            return Ok(seen);
+            return Ok(Some(seen));
         }
         std::thread::sleep(LOOK_EVERY);
     }

@@ -12,21 +12,24 @@ use url::Url;
 use super::authorization::Authorization;
 use super::board::Ticket;
 use super::error::Error;
+use super::send::Heard;
 use super::{Authority, Hop, Method, Request, Response, Upstream};
+use crate::metrics::HopOutcome;
 
 /// Which hops they are, and whether they are there.
 #[derive(Debug)]
 pub(super) struct Predecessors {
     /// Their places behind the hops of the operator; the last process comes first.
     hops: Range<usize>,
-    have_left: AtomicBool,
+    /// One each.
+    have_left: Box<[AtomicBool]>,
 }
 
 impl Predecessors {
-    pub(super) const fn at(hops: Range<usize>) -> Self {
+    pub(super) fn at(hops: Range<usize>) -> Self {
         Self {
+            have_left: hops.clone().map(|_| AtomicBool::new(false)).collect(),
             hops,
-            have_left: AtomicBool::new(false),
         }
     }
 }
@@ -41,18 +44,28 @@ pub(super) fn hop(ask_at: Url) -> Hop {
 }
 
 impl Upstream {
-    /// Says that the process before this one has ended.
+    /// Says that the process before this one has ended. Those before it may still be there.
     pub fn predecessor_has_left(&self) {
-        self.predecessors.have_left.store(true, Ordering::Release);
+        self.has_left(self.predecessors.hops.start);
+    }
+
+    /// Takes note that a predecessor is not to be asked any more.
+    pub(super) fn has_left(&self, hop: usize) {
+        let index = hop.checked_sub(self.predecessors.hops.start);
+        if let Some(has_left) = index.and_then(|index| self.predecessors.have_left.get(index)) {
+            has_left.store(true, Ordering::Release);
+        }
     }
 
     /// Returns the hops to ask before all others.
-    pub(super) fn before_all(&self, request: &Request) -> Range<usize> {
-        let are_there = !self.predecessors.have_left.load(Ordering::Acquire);
-        match are_there && is_for_a_blob(request) {
-            true => self.predecessors.hops.clone(),
-            false => 0..0,
+    pub(super) fn before_all(&self, request: &Request) -> Vec<usize> {
+        let Predecessors { hops, have_left } = &self.predecessors;
+        if hops.is_empty() || !is_for_a_blob(request) {
+            return Vec::new();
         }
+        let all = hops.clone().zip(have_left);
+        let there = all.filter(|(_, has_left)| !has_left.load(Ordering::Acquire));
+        there.map(|(hop, _)| hop).collect()
     }
 
     pub(super) fn is_predecessor(&self, hop: usize) -> bool {
@@ -75,6 +88,25 @@ impl Upstream {
         };
         self.follow(&hop.url, request, client.as_ref(), Some(ticket))
             .await
+    }
+}
+
+impl Upstream {
+    /// As `hear`, for a predecessor: nothing but a blob is an answer.
+    pub(super) fn hear_predecessor(
+        &self,
+        ticket: Ticket<'_>,
+        hop: usize,
+        outcome: Result<Response, Error>,
+    ) -> Heard {
+        if matches!(outcome, Err(Error::Unreachable { .. })) {
+            self.has_left(hop);
+        }
+        ticket.answered(HopOutcome::Answered);
+        match outcome {
+            Ok(response) if matches!(response.status(), 200 | 206) => Heard::Answer(Ok(response)),
+            outcome => Heard::Failed(outcome),
+        }
     }
 }
 

@@ -23,7 +23,7 @@ use crate::metrics::HopOutcome;
 use crate::rt;
 
 /// What came of asking one hop.
-enum Heard {
+pub(super) enum Heard {
     /// That is the answer.
     Answer(Result<Response, Error>),
     /// Another one may do better.
@@ -202,14 +202,8 @@ impl Upstream {
         permit: &mut Permit,
         outcome: Result<Response, Error>,
     ) -> Heard {
-        if self.is_predecessor(permit.hop())
-            && let Ok(response) = outcome
-        {
-            ticket.answered(HopOutcome::Answered);
-            return match response.status() {
-                200 | 206 => Heard::Answer(Ok(response)),
-                _ => Heard::Failed(Ok(response)),
-            };
+        if self.is_predecessor(permit.hop()) {
+            return self.hear_predecessor(ticket, permit.hop(), outcome);
         }
         let slow = match &outcome {
             Ok(response) => slow(response, request),

@@ -104,7 +104,7 @@ impl Warm {
         let warm = Arc::new(Self {
             manifests: Manifests::new(store, upstream, Arc::clone(&parts.access)),
             parts,
-            queue: Mutex::default(),
+            queue: Mutex::new(Queue::begun(now())),
             is_ending: AtomicBool::new(false),
             changed: Notify::default(),
             thread: Mutex::new(None),

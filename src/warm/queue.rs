@@ -16,6 +16,17 @@ pub(super) struct Queue {
 }
 
 impl Queue {
+    /// Returns an empty queue whose numbers are those of no process that was begun in another second: whoever
+    /// follows a job over a restart is not shown another one.
+    ///
+    /// - `now`: seconds since the epoch.
+    pub(super) fn begun(now: u64) -> Self {
+        Self {
+            last_id: now << 10,
+            ..Self::default()
+        }
+    }
+
     /// Adds a job; `None` if too many wait.
     pub(super) fn add(&mut self, order: Order, now: u64) -> Option<Arc<Job>> {
         if self.waiting.len() >= WARM_JOBS_QUEUED_MAX {

@@ -240,7 +240,10 @@ fn a_drain_ends_the_server_in_order_and_a_reload_does_not() {
     let admin = rig.transship.admin;
     assert_eq!(call(admin, "POST", "/v1/reload", "").status(), 200);
     until("it has been told", || {
-        rig.transship.process.log().contains("SIGHUP")
+        rig.transship
+            .process
+            .log()
+            .contains("reload: nothing has changed")
     });
     let blob = rig.origin.make(1, LARGE);
     let gate = Gate::new();

@@ -151,6 +151,29 @@ fn the_index_has_every_page() {
 }
 
 #[test]
+fn every_script_belongs_to_a_stage() {
+    // What a page no longer does would go on looking tested.
+    let pages = page::all();
+    let stages: BTreeSet<String> = pages
+        .iter()
+        .flat_map(stage::of)
+        .map(Stage::into_name)
+        .collect();
+    let mut wrong = Vec::new();
+    for entry in fs::read_dir(root().join("tests/docs/stages")).unwrap() {
+        let file = entry.unwrap().file_name().into_string().unwrap();
+        let Some(name) = file.strip_suffix(".sh") else {
+            continue;
+        };
+        let name = name.trim_end_matches(".after");
+        if !stages.contains(name) && !["common", "configurations"].contains(&name) {
+            wrong.push(format!("{file}: no page has this stage"));
+        }
+    }
+    expect_none(&wrong);
+}
+
+#[test]
 fn configurations_hold() {
     let mut stage = Stage::new("configurations".to_owned(), "configurations".to_owned());
     stage.push("bad=0\n");

@@ -81,6 +81,10 @@ impl Stage {
         }
     }
 
+    pub fn into_name(self) -> String {
+        self.name
+    }
+
     pub fn say(&mut self, what: &str) {
         let _ = writeln!(self.script, "echo '== {what}' >&2");
     }

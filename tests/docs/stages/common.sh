@@ -16,7 +16,8 @@ ip address add 192.0.2.2/32 dev lo
 
 state=$STAGE/state
 mkdir "$state"
-mount -t tmpfs tmpfs "$state"
+# As large as disks are that examples are written for; nothing is taken until it is used.
+mount -t tmpfs -o size=1t tmpfs "$state"
 trap 'code=$?; ((code == 0)) || tail -v -n 20 "$state"/*.log | cut -c 1-300' EXIT
 # What commands change below these is gone with the stage.
 cp -a /etc "$state/etc"
@@ -32,7 +33,7 @@ rm -f /etc/hosts /etc/resolv.conf
 cat >/etc/hosts <<'HOSTS'
 127.0.0.1 localhost
 192.0.2.1 cache.example
-192.0.2.2 registry.example near.example far.example registry-1.docker.io index.docker.io docker.io
+192.0.2.2 registry.example dtr.example near.example far.example registry-1.docker.io index.docker.io docker.io
 HOSTS
 
 # Waits until an address takes connections, or the process that should have taken them has ended.
@@ -58,7 +59,7 @@ authority() { # NAME FILE.pem
 }
 certify() { # NAME FILE AUTHORITY.pem: FILE.pem and FILE.key
     openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj "/CN=$1" -keyout "$2.key" -out "$state/csr"
-    printf 'subjectAltName=DNS:%s,DNS:registry-1.docker.io,DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\n' "$1" >"$state/ext"
+    printf 'subjectAltName=DNS:%s,DNS:dtr.example,DNS:registry-1.docker.io,DNS:localhost,IP:127.0.0.1\nbasicConstraints=CA:FALSE\n' "$1" >"$state/ext"
     openssl x509 -req -in "$state/csr" -CA "$3" -CAkey "$3.key" -CAcreateserial -days 30 \
   -extfile "$state/ext" -out "$2.pem"
 }
@@ -73,7 +74,7 @@ cat /etc/transship/registry-ca.pem >>/etc/ssl/certs/ca-certificates.crt
 origin() { # ADDRESS TLS
     printf 'version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: "%s", secret: x%s}\n' \
         "$state/origin" "$1" "$2" >"$state/origin-$1.yml"
-    docker-registry serve "$state/origin-$1.yml" >"$state/origin-$1.log" 2>&1 &
+    docker-registry serve "$state/origin-$1.yml" >>"$state/origin-$1.log" 2>&1 &
     taken "$1" $!
 }
 origin 192.0.2.2:80 ''
@@ -83,6 +84,8 @@ echo '{"default": [{"type": "insecureAcceptAnything"}]}' >/etc/containers/policy
 for name in library/alpine:latest team/app:1; do
     skopeo copy --quiet --dest-tls-verify=false "oci:$STAGE/image:latest" "docker://192.0.2.2:80/$name"
 done
+# A push asks for what is not there, and the registry complains of that.
+: >"$state/origin-192.0.2.2:80.log"
 
 # A transship on port 5600 before a registry whose only image, team/private:1, is for alice with the password secret.
 private_cache() {

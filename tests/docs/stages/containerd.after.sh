@@ -1,8 +1,8 @@
 containerd config dump | grep -q 'config_path = "/etc/containerd/certs.d"'
-at_least 3 'transship_fills_total{outcome="committed"'
+until_true at_least 3 'transship_fills_total{outcome="committed"'
 ctr images rm --sync registry.example/team/app:1
 ctr images pull --hosts-dir /etc/containerd/certs.d registry.example/team/app:1 >/dev/null
-at_least 3 'transship_requests_total{cache="hit"'
+until_true at_least 3 'transship_requests_total{cache="hit"'
 # Over TLS, by the authority that the page has in the host's section. (Without it the registry itself would be asked.)
 cache_with_tls
 mkdir /etc/containerd/certs.tls /etc/containerd/certs.tls/registry.example

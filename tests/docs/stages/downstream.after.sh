@@ -1,1 +1,1 @@
-at_least 3 'transship_fills_total{outcome="committed"'
+until_true at_least 3 'transship_fills_total{outcome="committed"'

@@ -1,5 +1,6 @@
-at_least 3 'transship_fills_total{outcome="committed"'
-at_least 3 'transship_requests_total{cache="hit"'
+until_true at_least 3 'transship_fills_total{outcome="committed"'
+skopeo copy --quiet docker://registry.example/team/app:1 dir:again
+until_true at_least 3 'transship_requests_total{cache="hit"'
 # Over TLS, by the authority where the page says that it belongs.
 cache_with_tls
 if skopeo inspect docker://cache.example:5443/team/app:1 2>/dev/null; then exit 1; fi

@@ -1,0 +1,2 @@
+skopeo copy --quiet --src-tls-verify=false docker://127.0.0.1:5000/library/alpine:latest dir:pulled
+until_true at_least 3 'transship_fills_total{outcome="committed"'

@@ -1,0 +1,4 @@
+until_true at_least 3 'transship_requests_total{cache="hit"'
+(($(counted transship_fills_total) == 0))
+skopeo copy --quiet --src-tls-verify=false docker://127.0.0.1:5000/library/alpine:latest dir:after
+(($(counted transship_fills_total) == 0))
