@@ -227,10 +227,7 @@ fn every_alert_leads_to_what_to_do() {
     let pages = rules.lines().filter_map(|line| value(line, "page:"));
     let wanted: Vec<String> = names.map(|name| name.to_lowercase()).collect();
     let linked: Vec<String> = pages
-        .map(|page| {
-            page.trim_matches('"')
-                .replace("docs/operations.md#", "")
-        })
+        .map(|page| page.trim_matches('"').replace("docs/operations.md#", ""))
         .collect();
     assert_eq!(wanted, linked);
     let missing: Vec<String> = wanted

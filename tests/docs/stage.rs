@@ -138,10 +138,7 @@ impl Stage {
         if output.status.success() && unsaid.is_empty() {
             return Ok(());
         }
-        Err(format!(
-            "{}: {}\n{said}{unsaid}",
-            self.title, output.status
-        ))
+        Err(format!("{}: {}\n{said}{unsaid}", self.title, output.status))
     }
 
     fn lay_out(&self, dir: &Path) {
