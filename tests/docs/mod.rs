@@ -25,6 +25,7 @@
 
 mod page;
 mod stage;
+mod words;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -11,13 +11,16 @@ fails transship serve --upstream https://registry.example --listen 198.51.100.1:
 end
 fails nobody transship serve --upstream https://registry.example --listen :443 --admin off --storage /run/theirs
 fails nobody transship serve --upstream https://registry.example --listen :5003 --admin off --storage /root/cache
+mkdir /run/roots
+fails nobody transship serve --upstream https://registry.example --listen :5003 --admin off --storage /run/roots
 fails transship serve /etc/transship/none.yml
 fails transship status
 # Starts that go well, and tell of something.
 glance() { # COMMAND: as far as ready, then its end
+    rm -f "$state/glance.log"
     "$@" >"$state/glance.log" 2>&1 &
     local glance=$!
-    until_true grep -q ' ready ' "$state/glance.log"
+    until_true grep -qs " ready " "$state/glance.log"
     cat "$state/glance.log"
     kill $(pgrep -P "$glance" || echo "$glance")
     wait "$glance" || :
