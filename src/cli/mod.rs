@@ -62,6 +62,15 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
+    if let Some(launched) = handover::launch() {
+        return match launched {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("transship: {error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     match run_command(arguments.command) {
         Ok(code) => code,
         Err(lines) => {

@@ -207,6 +207,13 @@ fn an_upgrade_leaves_it_running_with_the_new_program(machine: &Machine, cache: &
         "and it is not the deleted one"
     );
     cache.pull(4);
+    // A child of somebody else's would not be missed.
+    machine.run(&["kill", "-KILL", &process]);
+    until("it is started again", || {
+        machine.property(UNIT, "NRestarts") == "1"
+            && machine.property(UNIT, "SubState") == "running"
+    });
+    cache.pull(5);
 }
 
 fn debian_s_checker_has_nothing_to_say(machine: &Machine, package: &str) {

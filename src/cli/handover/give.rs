@@ -5,10 +5,11 @@ use std::io;
 use std::net::TcpListener;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::channel::{self, DESCRIPTORS_MAX};
 use super::{Bound, GO, Offer, READY, VARIABLE};
@@ -18,6 +19,13 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 
 /// What is said of a process that has gone.
 const GONE: &str = "it ended before it was ready";
+
+/// What is said of one that speaks otherwise than this one.
+const STRANGE: &str = "it answered something that is not known here";
+
+/// Where this process is the first one, all others end with it.
+const FIRST: &str =
+    "this is the first process of its container, which ends with it: replace the container instead";
 
 /// What is needed to start the next process.
 #[derive(Debug)]
@@ -68,8 +76,13 @@ impl Giving {
     /// # Errors
     /// Why it does not serve; it is not there any more then.
     pub(in crate::cli) fn start(&self, ask_at: Vec<String>) -> io::Result<Heir> {
+        if std::process::id() == 1 {
+            return Err(io::Error::other(FIRST));
+        }
         let (ours, theirs) = channel::pair()?;
-        let mut child = Command::new(&self.program)
+        let told =
+            |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", self.program.display()));
+        let launched = Command::new(&self.program)
             .args(&self.arguments)
             .env(VARIABLE, std::process::id().to_string())
             // Those were for this process alone; systemd takes the watchdog's word from the main one.
@@ -78,18 +91,37 @@ impl Giving {
             .env_remove("LISTEN_FDS")
             .env_remove("LISTEN_FDNAMES")
             .stdin(Stdio::from(theirs))
-            .spawn()
-            .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", self.program.display())))?;
-        match self.give(&ours, ask_at) {
-            Ok(()) => Ok(Heir {
-                id: child.id(),
-                channel: ours,
-            }),
-            Err(error) => Err(end(&mut child, error)),
+            .status();
+        let launched = launched.map_err(told)?;
+        if !launched.success() {
+            return Err(io::Error::other(format!(
+                "{}: {launched}",
+                self.program.display()
+            )));
+        }
+        let mut id = None;
+        match self.give(&ours, ask_at, &mut id) {
+            Ok(id) => Ok(Heir { id, channel: ours }),
+            Err(error) => {
+                if let Some(process) = id.and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)) {
+                    // It may have ended by itself.
+                    let _ = kill_process(process, Signal::KILL);
+                }
+                Err(error)
+            }
         }
     }
 
-    fn give(&self, channel: &OwnedFd, ask_at: Vec<String>) -> io::Result<()> {
+    /// - `id`: is set as soon as it is known whom there is to be ended if this fails.
+    fn give(
+        &self,
+        channel: &OwnedFd,
+        ask_at: Vec<String>,
+        id: &mut Option<u32>,
+    ) -> io::Result<u32> {
+        set_socket_timeout(channel, Timeout::Recv, Some(READY_WITHIN))?;
+        let process = told_id(channel)?;
+        *id = Some(process);
         let offer = Offer {
             clients: self.bound.clients.len(),
             admin: self.bound.admin.len(),
@@ -103,35 +135,34 @@ impl Giving {
         for part in parts {
             channel::send(channel, b"more", part)?;
         }
-        set_socket_timeout(channel, Timeout::Recv, Some(READY_WITHIN))?;
-        let (answer, _) = channel::receive(channel).map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => io::Error::new(
-                io::ErrorKind::TimedOut,
-                format!("it was not ready within {} s", READY_WITHIN.as_secs()),
-            ),
-            // It never read what was sent.
-            io::ErrorKind::ConnectionReset => io::Error::other(GONE),
-            _ => error,
-        })?;
-        match answer.as_slice() {
-            READY => Ok(()),
-            [] => Err(io::Error::other(GONE)),
-            _ => Err(io::Error::other(
-                "it answered something that is not known here",
-            )),
+        match hear(channel)?.as_str() {
+            READY => Ok(process),
+            _ => Err(io::Error::other(STRANGE)),
         }
     }
 }
 
-/// Makes sure that a process that did not get ready is gone; returns why, and how it ended.
-fn end(child: &mut Child, why: io::Error) -> io::Error {
-    let ended = match child.try_wait() {
-        Ok(None) => child.kill().and_then(|()| child.wait()),
-        Ok(Some(status)) => Ok(status),
-        Err(error) => Err(error),
-    };
-    match ended {
-        Ok(status) => io::Error::new(why.kind(), format!("{why}: {status}")),
-        Err(_) => why,
+/// Waits for the first word of the next process: its id.
+fn told_id(channel: &OwnedFd) -> io::Result<u32> {
+    let id = hear(channel)?.parse().ok();
+    id.filter(|id| *id > 1)
+        .ok_or_else(|| io::Error::other(STRANGE))
+}
+
+/// Waits for a word of the next process.
+fn hear(channel: &OwnedFd) -> io::Result<String> {
+    let heard = channel::receive(channel).map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => io::Error::new(
+            io::ErrorKind::TimedOut,
+            format!("it was not ready within {} s", READY_WITHIN.as_secs()),
+        ),
+        // It never read what was sent.
+        io::ErrorKind::ConnectionReset => io::Error::other(GONE),
+        _ => error,
+    });
+    let (word, _) = heard?;
+    if word.is_empty() {
+        return Err(io::Error::other(GONE));
     }
+    String::from_utf8(word).map_err(|_| io::Error::other(STRANGE))
 }

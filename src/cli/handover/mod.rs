@@ -2,13 +2,16 @@
 //!
 //! ```text
 //!   the one that runs                                         the next one (the same command line, a new program)
-//!   SIGUSR2 ─▶ start it, with one end of a socket pair as its standard input
+//!   SIGUSR2 ─▶ start it, with one end of a socket pair as its standard input, by a process that ends at once
 //!            ── listening sockets, where to ask for what is on its way ──▶ reads its configuration, opens the store
 //!            ◀── "ready" ────────────────────────────────────────────────
 //!   takes no more connections ── "go", or end of file ──▶ takes them, from the same sockets
 //!   ends those that it has, gives the next one what is on its way
 //!   ends ──── end of file ──▶ asks its predecessor no more
 //! ```
+//!
+//! What starts the next process is a process of its own, which ends when it has: the next one is then a child of the
+//! service manager, as this one was. One that is a child of somebody else systemd would not restart when it crashes.
 //!
 //! The sockets are the same ones, with the same queue of connections in the kernel, so none is refused or reset. The
 //! next process asks its predecessor for blobs before it asks any next hop (`upstream`), so nothing is fetched twice.
@@ -23,13 +26,14 @@ use std::net::TcpListener;
 use serde::{Deserialize, Serialize};
 
 pub(in crate::cli) use give::{Giving, Heir};
-pub(in crate::cli) use take::Predecessor;
+pub(in crate::cli) use take::{Predecessor, launch};
 
-/// Names the process that started this one to take over from it: its id. Anybody else's child ignores it.
+/// Names the process that has this one started to take over from it: its id. Whoever's standard input is no socket of
+/// that process ignores it.
 const VARIABLE: &str = "TRANSSHIP_PREDECESSOR";
 
-/// What the next process sends when it could serve.
-const READY: &[u8] = b"ready";
+/// What the next process sends when it could serve, behind its id.
+const READY: &str = "ready";
 /// What it is told when it shall. Two that took connections at once would fetch what both are asked for.
 const GO: &[u8] = b"go";
 

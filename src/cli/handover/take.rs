@@ -3,9 +3,37 @@
 use std::io;
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
+use std::process::Command;
+
+use rustix::net::sockopt::socket_peercred;
+use rustix::process::Pid;
 
 use super::channel;
 use super::{Bound, Offer, READY, VARIABLE};
+
+/// Starts this very command once more, where this process was started only for that, and returns whether it could.
+pub(in crate::cli) fn launch() -> Option<io::Result<()>> {
+    let parent = rustix::process::getppid().map(Pid::as_raw_pid);
+    let is_meant =
+        named().is_some_and(|named| parent == Some(named)) && at_standard_input() == parent;
+    is_meant.then(|| {
+        let program = std::env::current_exe()?;
+        let arguments = std::env::args_os().skip(1);
+        // Its standard input is ours. It is nobody's child when this process ends, as it does now.
+        Command::new(program).args(arguments).spawn().map(drop)
+    })
+}
+
+/// Returns the process that has had this one started to take over from it.
+fn named() -> Option<i32> {
+    std::env::var(VARIABLE).ok()?.parse().ok()
+}
+
+/// Returns the process that made the socket which is our standard input, if it is one.
+fn at_standard_input() -> Option<i32> {
+    let maker = socket_peercred(io::stdin()).ok()?;
+    Some(maker.pid.as_raw_pid())
+}
 
 /// The process that this one takes over from.
 #[derive(Debug)]
@@ -20,11 +48,10 @@ impl Predecessor {
     /// # Errors
     /// When what comes is not complete: the other goes on serving.
     pub(in crate::cli) fn receive() -> io::Result<Option<(Self, Bound)>> {
-        let parent = rustix::process::getppid().map(|pid| pid.as_raw_pid().to_string());
-        let named = std::env::var(VARIABLE).ok();
-        if named.is_none() || named != parent {
+        if named().is_none_or(|named| at_standard_input() != Some(named)) {
             return Ok(None);
         }
+        channel::send(io::stdin(), std::process::id().to_string().as_bytes(), &[])?;
         let (offer, mut descriptors) = channel::receive(io::stdin())?;
         let offer: Offer = serde_json::from_slice(&offer)?;
         while descriptors.len() < offer.clients.saturating_add(offer.admin) {
@@ -52,7 +79,7 @@ impl Predecessor {
     /// When no thread can be started.
     pub(in crate::cli) fn relieve(self, left: impl FnOnce() + Send + 'static) -> io::Result<()> {
         // If it has ended, nobody but this process is there to go on.
-        drop(channel::send(io::stdin(), READY, &[]));
+        drop(channel::send(io::stdin(), READY.as_bytes(), &[]));
         drop(channel::receive(io::stdin()));
         std::thread::Builder::new()
             .name("predecessor".to_owned())
