@@ -41,7 +41,7 @@ pub(super) enum Command {
     ///
     /// Exits with 0 if transship would start with this configuration, with 1 if not. Nothing is made
     /// or changed.
-    Check(Options),
+    Check(Check),
     /// Read and hash all that is stored, or the digests that are named, and take away what is damaged.
     ///
     /// Exits with 0 if all is well, with 1 if anything was damaged, could not be read or is not stored.
@@ -240,6 +240,16 @@ pub(super) struct Pin {
     pub(super) remote: Remote,
 }
 
+/// What may be said for `check`.
+#[derive(Args, Clone, Debug)]
+pub(super) struct Check {
+    #[command(flatten)]
+    pub(super) options: Options,
+    /// Print JSON.
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
 /// What may be said for `verify`.
 #[derive(Args, Clone, Debug)]
 pub(super) struct Verify {
@@ -249,6 +259,9 @@ pub(super) struct Verify {
     /// Tell of damaged files and leave them where they are.
     #[arg(long)]
     pub(super) keep: bool,
+    /// Print JSON: one object, when it is done.
+    #[arg(long)]
+    pub(super) json: bool,
     #[command(flatten)]
     pub(super) place: Place,
 }
@@ -262,6 +275,9 @@ pub(super) struct Import {
     /// Copy every file, even where it could be linked.
     #[arg(long)]
     pub(super) copy: bool,
+    /// Print JSON: one object, when it is done.
+    #[arg(long)]
+    pub(super) json: bool,
     #[command(flatten)]
     pub(super) place: Place,
 }
@@ -303,7 +319,7 @@ impl Place {
     }
 }
 
-/// What may be said for both commands. Values are checked along with those of the file.
+/// What may be said for `serve` and `check`. Values are checked along with those of the file.
 #[derive(Args, Clone, Debug, Default)]
 pub(super) struct Options {
     /// Configuration file: the Docker registry's, see docs/configuration.md.
@@ -386,7 +402,7 @@ mod tests {
         }
         assert!(matches!(
             parse(&["check", "serve"]).unwrap().command,
-            Command::Check(Options { config: Some(path), .. }) if path == *"serve"
+            Command::Check(Check { options: Options { config: Some(path), .. }, .. }) if path == *"serve"
         ));
     }
 

@@ -4,10 +4,12 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
+use serde_json::json;
+
 use crate::config::{self, Remark, Sources, Value};
 
 /// Prints what `sources` mean to `out`; 0 if a server would start with them, 1 if not.
-pub(super) fn run(sources: &Sources, out: &mut impl Write) -> ExitCode {
+pub(super) fn run(sources: &Sources, is_json: bool, out: &mut impl Write) -> ExitCode {
     let (values, warnings, problems) = match config::load(sources) {
         Ok(mut effective) => {
             let linted = effective.lint(SystemTime::now());
@@ -17,7 +19,10 @@ pub(super) fn run(sources: &Sources, out: &mut impl Write) -> ExitCode {
         Err(failure) => (Vec::new(), failure.warnings, failure.problems),
     };
     // A reader that has gone changes nothing about the answer.
-    let _ = print(&values, &warnings, &problems, out);
+    let _ = match is_json {
+        true => print_json(&values, &warnings, &problems, out),
+        false => print(&values, &warnings, &problems, out),
+    };
     if problems.is_empty() {
         ExitCode::SUCCESS
     } else {
@@ -50,6 +55,24 @@ fn print(
         ),
         (problems, _) => writeln!(out, "The configuration has {}.", count(problems, "error")),
     }?;
+    out.flush()
+}
+
+fn print_json(
+    values: &[Value],
+    warnings: &[Remark],
+    problems: &[Remark],
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let told = |remarks: &[Remark]| remarks.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let value = |value: &Value| json!({ "key": value.key, "value": value.value, "from": value.origin.to_string() });
+    let all = json!({
+        "holds": problems.is_empty(),
+        "values": values.iter().map(value).collect::<Vec<_>>(),
+        "warnings": told(warnings),
+        "problems": told(problems),
+    });
+    writeln!(out, "{all:#}")?;
     out.flush()
 }
 
@@ -114,7 +137,7 @@ mod tests {
         };
         sources.flags.storage = Some(storage.to_owned());
         let mut out = Vec::new();
-        let code = run(&sources, &mut out);
+        let code = run(&sources, false, &mut out);
         (code, String::from_utf8(out).unwrap())
     }
 
@@ -142,6 +165,20 @@ mod tests {
         assert!(out.ends_with("The configuration holds, with 1 warning.\n"));
         assert!(!out.contains("hunter2"));
         assert!(!root.exists(), "a check makes nothing");
+    }
+
+    #[test]
+    fn a_script_is_told_the_same() {
+        let sources = Sources {
+            file: Some(("c.yml".into(), "version: 0.1\nhttp: {host: x}\n".to_owned())),
+            ..Sources::default()
+        };
+        let mut out = Vec::new();
+        let code = run(&sources, true, &mut out);
+        let told: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(told["holds"], code == ExitCode::SUCCESS);
+        let count = |name: &str| told[name].as_array().unwrap().len();
+        assert!(count("problems") > 0 && count("warnings") == 1, "{told}");
     }
 
     #[test]

@@ -4,34 +4,31 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use serde_json::{Value, json};
+
+use super::args;
 use super::progress::{Progress, size, threads};
 use crate::store::import::{Event, Form, Options, Source, Tally, Trouble, import};
 
-/// Imports what lies under `from` into the store under `root`; 0 if all of it is here then, 1 if not.
-pub(super) fn run(from: &Path, root: &Path, copy: bool) -> ExitCode {
+/// Imports what is `asked` for into the store under `root`; 0 if all of it is here then, 1 if not.
+pub(super) fn run(root: &Path, asked: &args::Import) -> ExitCode {
     let begun = Instant::now();
-    let progress = Progress::start();
-    let Some(source) = Source::find(from) else {
-        progress.end();
-        progress.say(&format!(
+    let progress = Progress::start_for(asked.json);
+    let Some(source) = Source::find(&asked.from) else {
+        let text = format!(
             "{}: neither the storage of a Docker registry (docker/registry/v2/blobs) nor of transship",
-            from.display()
-        ));
+            asked.from.display()
+        );
+        progress.conclude(&text, json!({ "error": text }));
         return ExitCode::FAILURE;
     };
-    progress.say(&format!(
-        "importing {} of {} into {}",
-        source.base().display(),
-        match source.form() {
-            Form::Registry => "a Docker registry",
-            Form::Transship => "transship",
-        },
-        root.display()
-    ));
+    if !asked.json {
+        progress.say(&begins(&source, root));
+    }
     let options = Options {
         source: &source,
         root,
-        copy,
+        copy: asked.copy,
         threads: threads(),
     };
     let outcome = import(&options, &|event| match event {
@@ -39,20 +36,38 @@ pub(super) fn run(from: &Path, root: &Path, copy: bool) -> ExitCode {
         Event::Done(bytes) => progress.pass(bytes),
         Event::Trouble(path, trouble) => progress.say(&describe(path, &trouble)),
     });
-    progress.end();
+    let seconds = begun.elapsed().as_secs_f64();
     match outcome {
         Ok(tally) => {
-            progress.say(&summary(&tally, begun.elapsed().as_secs_f64()));
+            progress.conclude(&summary(&tally, seconds), figures(&tally, seconds));
             match tally.is_well() {
                 true => ExitCode::SUCCESS,
                 false => ExitCode::FAILURE,
             }
         }
         Err(error) => {
-            progress.say(&format!("broken off: {error}; run it again to go on"));
+            let text = format!("broken off: {error}; run it again to go on");
+            progress.conclude(&text, json!({ "error": text }));
             ExitCode::FAILURE
         }
     }
+}
+
+fn begins(source: &Source, root: &Path) -> String {
+    let form = match source.form() {
+        Form::Registry => "a Docker registry",
+        Form::Transship => "transship",
+    };
+    let (base, root) = (source.base().display(), root.display());
+    format!("importing {base} of {form} into {root}")
+}
+
+fn figures(tally: &Tally, seconds: f64) -> Value {
+    json!({
+        "linked": tally.linked, "cloned": tally.cloned, "copied": tally.copied, "here": tally.here,
+        "damaged": tally.damaged, "unreadable": tally.unreadable, "no_manifests": tally.no_manifest,
+        "deleted_meanwhile": tally.vanished, "bytes": tally.bytes, "seconds": seconds,
+    })
 }
 
 fn describe(path: &Path, trouble: &Trouble<'_>) -> String {

@@ -97,14 +97,17 @@ fn run_command(command: Command) -> Result<ExitCode, Vec<String>> {
             let effective = effective(&sources).map_err(|failure| lines(&failure))?;
             Ok(serve::serve(effective, recipe))
         }
-        Command::Check(options) => Ok(check::run(&told(options)?, &mut io::stdout().lock())),
+        Command::Check(check) => {
+            let out = &mut io::stdout().lock();
+            Ok(check::run(&told(check.options)?, check.json, out))
+        }
         Command::Verify(options) => {
-            let root = root(&told(options.place.into_options())?)?;
-            Ok(verify::run(&root, &options.digests, options.keep))
+            let root = root(&told(options.place.clone().into_options())?)?;
+            Ok(verify::run(&root, &options))
         }
         Command::Import(options) => {
-            let root = root(&told(options.place.into_options())?)?;
-            Ok(import::run(&options.from, &root, options.copy))
+            let root = root(&told(options.place.clone().into_options())?)?;
+            Ok(import::run(&root, &options))
         }
         Command::Tune(options) => {
             let root = root(&told(options.place.clone().into_options())?)?;
@@ -163,7 +166,8 @@ fn list_pins(
         }));
     }
     let root = root(&told(options.place.into_options())?)?;
-    Ok(pin::list(&root, &mut io::stdout().lock()))
+    let out = &mut io::stdout().lock();
+    Ok(pin::list(&root, options.remote.json, out))
 }
 
 fn change_pins(
@@ -179,7 +183,14 @@ fn change_pins(
     }
     let root = root(&told(options.place.into_options())?)?;
     let out = &mut io::stdout().lock();
-    Ok(pin::change(&root, change, &options.references, out))
+    let is_json = options.remote.json;
+    Ok(pin::change(
+        &root,
+        change,
+        &options.references,
+        is_json,
+        out,
+    ))
 }
 
 fn lines(failure: &config::Failure) -> Vec<String> {
@@ -274,7 +285,8 @@ mod tests {
             .unwrap()
             .command
         {
-            Command::Serve(options) | Command::Check(options) => options,
+            Command::Serve(options) => options,
+            Command::Check(check) => check.options,
             other => panic!("{other:?} has no such options"),
         }
     }

@@ -4,6 +4,8 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use serde_json::json;
+
 use crate::store::{self, Reference};
 
 /// What to do with references.
@@ -18,6 +20,7 @@ pub(super) fn change(
     root: &Path,
     change: Change,
     references: &[String],
+    is_json: bool,
     out: &mut impl Write,
 ) -> ExitCode {
     let parsed: Result<Vec<Reference>, _> = references
@@ -35,14 +38,23 @@ pub(super) fn change(
         Change::Pin => (store::pin(root, &references), "pinned"),
         Change::Unpin => (store::unpin(root, &references), "released"),
     };
-    let said = outcome.map(|count| format!("{count} {done}\n"));
+    let said = outcome.map(|count| match is_json {
+        true => format!("{:#}\n", json!({ "changed": count })),
+        false => format!("{count} {done}\n"),
+    });
     say(root, said, out)
 }
 
 /// Lists the pins of the store at `root` on `out`.
-pub(super) fn list(root: &Path, out: &mut impl Write) -> ExitCode {
+pub(super) fn list(root: &Path, is_json: bool, out: &mut impl Write) -> ExitCode {
     let pins = store::pins(root);
-    let said = pins.map(|pins| pins.iter().map(|pin| format!("{pin}\n")).collect());
+    let said = pins.map(|pins| {
+        let pins: Vec<_> = pins.iter().map(ToString::to_string).collect();
+        match is_json {
+            true => format!("{:#}\n", json!({ "pins": pins })),
+            false => pins.iter().map(|pin| format!("{pin}\n")).collect(),
+        }
+    });
     say(root, said, out)
 }
 

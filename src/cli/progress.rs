@@ -1,12 +1,14 @@
 //! The progress bar of a command that goes over much: `verify`, `import`, `warm`.
 //!
 //! It shows on standard error if that is a terminal, and lines for the operator are printed above it. Else
-//! there is none: a log has no use for it.
+//! there is none: a log has no use for it. For a script the lines are gathered, and come with the figures at the end.
 
 use std::io::{self, Write as _};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use parking_lot::Mutex;
+use serde_json::Value;
 
 /// What is shown; a template that did not parse would be the plain bar.
 const TEMPLATE: &str =
@@ -15,6 +17,8 @@ const TEMPLATE: &str =
 /// Progress by bytes.
 pub(super) struct Progress {
     bar: ProgressBar,
+    /// What was said, where a script wants to know.
+    gathered: Option<Mutex<Vec<String>>>,
 }
 
 impl Progress {
@@ -24,7 +28,16 @@ impl Progress {
             bar.set_style(style);
         }
         bar.enable_steady_tick(Duration::from_millis(250));
-        Self { bar }
+        let gathered = None;
+        Self { bar, gathered }
+    }
+
+    /// As [`Progress::start`], for one who may want JSON.
+    pub(super) fn start_for(is_script: bool) -> Self {
+        Self {
+            gathered: is_script.then(Mutex::default),
+            ..Self::start()
+        }
     }
 
     pub(super) fn of(&self, bytes: u64) {
@@ -47,11 +60,24 @@ impl Progress {
         self.bar.suspend(|| drop(writeln!(out, "{line}")));
     }
 
-    /// Prints a line to standard output.
+    /// Prints a line to standard output, or keeps it for the end.
     pub(super) fn say(&self, line: &str) {
+        if let Some(gathered) = &self.gathered {
+            return gathered.lock().push(line.to_owned());
+        }
         // A reader that has gone changes nothing about what is done.
         self.bar
             .suspend(|| drop(writeln!(io::stdout().lock(), "{line}")));
+    }
+
+    /// Takes the bar away, and prints `text`; or, for a script, `figures` and all that was said.
+    pub(super) fn conclude(&self, text: &str, mut figures: Value) {
+        self.end();
+        let Some(gathered) = &self.gathered else {
+            return self.say(text);
+        };
+        figures["troubles"] = gathered.lock().as_slice().into();
+        drop(writeln!(io::stdout().lock(), "{figures:#}"));
     }
 
     /// Takes the bar away.

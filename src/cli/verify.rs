@@ -4,27 +4,26 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use serde_json::{Value, json};
+
+use super::args;
 use super::progress::{Progress, size, threads};
-use crate::digest::Digest;
 use crate::store::verify::{Event, Options, Tally, verify};
 use crate::store::{Checked, Fate, Finding};
 
-/// Checks the store under `root`, or `digests` of it; 0 if all is well, 1 if not.
-pub(super) fn run(root: &Path, digests: &[Digest], keep: bool) -> ExitCode {
+/// Checks the store under `root`, or what `asked` names of it; 0 if all is well, 1 if not.
+pub(super) fn run(root: &Path, asked: &args::Verify) -> ExitCode {
     let begun = Instant::now();
-    let progress = Progress::start();
+    let progress = Progress::start_for(asked.json);
     if let Err(error) = std::fs::read_dir(root.join("blobs")) {
-        progress.end();
-        progress.say(&format!(
-            "{}: no storage of transship: {error}",
-            root.display()
-        ));
+        let text = format!("{}: no storage of transship: {error}", root.display());
+        progress.conclude(&text, json!({ "error": text }));
         return ExitCode::FAILURE;
     }
     let options = Options {
         root,
-        digests,
-        keep,
+        digests: &asked.digests,
+        keep: asked.keep,
         threads: threads(),
     };
     let tally = verify(&options, &|event| match event {
@@ -34,8 +33,8 @@ pub(super) fn run(root: &Path, digests: &[Digest], keep: bool) -> ExitCode {
         Event::Absent(digest) => progress.say(&format!("{digest}: not stored")),
         Event::Unseen(error) => progress.say(&format!("unreadable: {error}")),
     });
-    progress.end();
-    progress.say(&summary(&tally, begun.elapsed().as_secs_f64()));
+    let seconds = begun.elapsed().as_secs_f64();
+    progress.conclude(&summary(&tally, seconds), figures(&tally, seconds));
     if tally.is_well() {
         ExitCode::SUCCESS
     } else {
@@ -65,6 +64,14 @@ fn describe(checked: &Checked) -> String {
             format!("{what}: {why}; {then}")
         }
     }
+}
+
+fn figures(tally: &Tally, seconds: f64) -> Value {
+    json!({
+        "sound": tally.sound, "damaged": tally.rotten, "unreadable": tally.unreadable,
+        "not_stored": tally.absent, "deleted_meanwhile": tally.vanished,
+        "bytes": tally.bytes, "seconds": seconds,
+    })
 }
 
 fn summary(tally: &Tally, seconds: f64) -> String {

@@ -38,6 +38,11 @@ fn a_rotten_blob_is_told_of_taken_away_and_filled_anew_beside_a_running_server()
     rot(&path);
     transship(storage, &["verify", "--keep"]).expect(1, &[&bad.digest, "left where it is"]);
     assert!(path.exists());
+    let said = transship(storage, &["verify", "--keep", "--json"]);
+    let said = said.expect(1, &["left where it is"]);
+    // One object and nothing else, though something was found.
+    let told: serde_json::Value = serde_json::from_str(&said.text).unwrap();
+    assert_eq!((&told["damaged"], &told["sound"]), (&1.into(), &1.into()));
     let said = transship(storage, &["verify"]);
     said.expect(1, &[&bad.digest, "moved to", "1 sound, 1 damaged"]);
     assert!(!path.exists());
