@@ -22,6 +22,9 @@ needed=(
     chromium:chromium
     script:bsdutils
     strace:strace
+    jq:jq
+    pgrep:procps
+    setpriv:util-linux
     taskset:util-linux
     mount:mount
     mkfs.ext4:e2fsprogs

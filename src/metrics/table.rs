@@ -121,7 +121,7 @@ table! {
             => "`full`: a slow disk or a reader that stands still; `write`: no room, or no right to write: the log has the reason.";
         REQUESTS_REFUSED = Counter "transship_requests_refused_total" Count ["reason"]
             "Requests refused for their form, by reason."
-            => "One client that is broken, or somebody who tries things: `docs/limits.md` explains each reason.";
+            => "One client that is broken, or somebody who tries things: `docs/limits.md` explains each reason. `line_end` is mostly clients that speak TLS to a port that does not.";
         DEADLINES_PASSED = Counter "transship_deadlines_passed_total" Count ["kind"]
             "Client connections closed because a deadline passed, by its kind."
             => "`idle` is normal. `send`: clients or the network to them are stuck. `head`, `body`, `handshake`: slow attacks or a broken load balancer.";
@@ -164,7 +164,7 @@ table! {
             => "Many followers of few fills are a cold start of many nodes, and what this cache is for.";
         FILLS = Counter "transship_fills_total" Count ["outcome"]
             "Fills that ended, by outcome."
-            => "`upstream_failed`: see the upstream's metrics; `corrupt`: the registry or a proxy before it sends wrong bytes, the log names the digest; `disk_failed`, `passed_through`: see `transship_store_trouble`; `refused`: clients ask for what is not there or not theirs.";
+            => "`upstream_failed`: see the upstream's metrics; `corrupt`: the registry or a proxy before it sends wrong bytes, the log names the digest; `disk_failed`, `passed_through`: see `transship_store_trouble`, and whether blobs are larger than there is room for; `refused`: clients ask for what is not there or not theirs.";
         FILL_STREAMS = Counter "transship_fill_streams_total" Count ["kind"]
             "Requests of fills to next hops, by what for: the first of a fill, one beside others, a part that a client waits for, the rest of one that ended early."
             => "Many `resumed`: the upstream breaks off often.";

@@ -10,6 +10,13 @@
 //! <!-- not run: WHY -->                   nobody
 //! ```
 //!
+//! What programs say is fenced as `text`; on the pages for those who look for a message each such block has
+//!
+//! ```text
+//! <!-- says: STAGE -->                    each line is somewhere in what that stage has said, `…` being anything
+//! <!-- not seen: WHY -->                  no stage can bring a program to say it
+//! ```
+//!
 //! All else is fenced with its language, or as `text`. YAML with `version: 0.1` in it is put before `transship check`
 //! unless it is marked `<!-- fragment -->`. A block of any language with `<!-- file: STAGE PATH -->` is written to that
 //! path before the next block of the stage is run: configurations of a page are those that its commands use.
@@ -18,6 +25,7 @@
 
 mod page;
 mod stage;
+mod words;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -189,6 +197,55 @@ fn configurations_hold() {
     stage.push("((bad == 0))\n");
     assert!(count > 3, "only {count} configurations were found");
     stage.run().unwrap_or_else(|said| panic!("{said}"));
+}
+
+#[test]
+fn what_programs_say_is_quoted_from_a_run() {
+    // Whoever is in trouble looks for the words on the screen: a message that was changed is not found any more.
+    let mut wrong = Vec::new();
+    for page in page::all() {
+        if !["docs/operations.md", "docs/troubleshooting.md"].contains(&page.name.as_str()) {
+            continue;
+        }
+        for block in page.blocks.iter().filter(|block| block.language == "text") {
+            if !matches!(block.mark(), Ok(Some(Mark::Says { .. } | Mark::NotSeen(_)))) {
+                wrong.push(format!("{}:{}: who says it?", page.name, block.line));
+            }
+        }
+    }
+    expect_none(&wrong);
+}
+
+#[test]
+fn every_alert_leads_to_what_to_do() {
+    // Somebody who is woken has the page's address and no time to look for the place in it.
+    let rules = fs::read_to_string(root().join("docs/prometheus/transship.rules.yml")).unwrap();
+    let pages = page::all();
+    let operations = pages.iter().find(|page| page.name == "docs/operations.md");
+    let anchors = &operations.expect("docs/operations.md").anchors;
+    let value = |line: &str, key: &str| Some(line.trim().strip_prefix(key)?.trim().to_owned());
+    let names = rules.lines().filter_map(|line| value(line, "- alert:"));
+    let pages = rules.lines().filter_map(|line| value(line, "page:"));
+    let wanted: Vec<String> = names.map(|name| name.to_lowercase()).collect();
+    let linked: Vec<String> = pages
+        .map(|page| page.trim_matches('"').replace("docs/operations.md#", ""))
+        .collect();
+    assert_eq!(wanted, linked);
+    let missing: Vec<String> = wanted
+        .into_iter()
+        .filter(|name| !anchors.contains(name))
+        .collect();
+    expect_none(&missing);
+}
+
+#[test]
+fn a_stage_fails_where_it_does_not_say_what_the_page_quotes() {
+    let text = "<!-- run: x -->\n    echo one 2 three\n\n<!-- says: x -->\n```text\none … three\none … four\n```\n";
+    let stages = stage::of(&page::read("x.md".to_owned(), text));
+    let said = stages[0].run().unwrap_err();
+    assert!(said.contains("x.md:5: was not said: one … four"), "{said}");
+    assert!(!said.contains("not said: one … three"), "{said}");
+    assert!(stage::is_like("b a c", "a … c") && !stage::is_like("c a b", "a … c"));
 }
 
 #[test]

@@ -15,6 +15,8 @@ pub struct Page {
     pub blocks: Vec<Block>,
     /// Where its links lead, as they are written.
     pub links: Vec<(usize, String)>,
+    /// What its text has as code, with the lines.
+    pub codes: Vec<(usize, String)>,
     /// Its headings, as the part of a URL behind `#`.
     pub anchors: Vec<String>,
 }
@@ -45,6 +47,10 @@ pub enum Mark {
     NotRun(String),
     /// A piece of a configuration, which does not hold by itself.
     Fragment,
+    /// What this stage has said by its end, line by line; `…` is anything.
+    Says { stage: String },
+    /// What some program says that no stage can bring to say it, and why.
+    NotSeen(String),
 }
 
 impl Block {
@@ -81,6 +87,10 @@ fn parse(mark: &str) -> Result<Mark, String> {
             stage: (*stage).to_owned(),
             path: (*path).to_owned(),
         }),
+        ("says", [stage]) => Ok(Mark::Says {
+            stage: (*stage).to_owned(),
+        }),
+        ("not seen", [_, ..]) => Ok(Mark::NotSeen(rest.trim().to_owned())),
         ("tested", [_, ..]) => Ok(Mark::Tested(
             words
                 .iter()
@@ -122,6 +132,7 @@ pub fn read(name: String, text: &str) -> Page {
         name,
         blocks: Vec::new(),
         links: Vec::new(),
+        codes: Vec::new(),
         anchors: Vec::new(),
     };
     let line_of = |at: usize| text[..at].matches('\n').count() + 1;
@@ -130,6 +141,9 @@ pub fn read(name: String, text: &str) -> Page {
     let mut in_block = false;
     let options = Options::ENABLE_TABLES;
     for (event, range) in Parser::new_ext(text, options).into_offset_iter() {
+        if let Event::Code(code) = &event {
+            page.codes.push((line_of(range.start), code.to_string()));
+        }
         match event {
             Event::Start(Tag::HtmlBlock) => comment = Some(String::new()),
             Event::Html(html) => {

@@ -24,6 +24,8 @@ pub struct Stage {
     name: String,
     script: String,
     files: Vec<String>,
+    /// Lines that it has to say, each with where the page has it.
+    says: Vec<(String, String)>,
 }
 
 /// Gathers the stages of a page in its order.
@@ -33,7 +35,10 @@ pub fn of(page: &Page) -> Vec<Stage> {
         let Ok(Some(mark)) = block.mark() else {
             continue;
         };
-        let (Mark::Run { stage: name, .. } | Mark::File { stage: name, .. }) = &mark else {
+        let (Mark::Run { stage: name, .. }
+        | Mark::File { stage: name, .. }
+        | Mark::Says { stage: name }) = &mark
+        else {
             continue;
         };
         let title = format!("{} {name}", page.name);
@@ -52,6 +57,13 @@ pub fn of(page: &Page) -> Vec<Stage> {
                 let _ = write!(stage.script, "(\n{text}wait\n) &\ntaken {addr} $!\n");
             }
             Mark::File { path, .. } => stage.write(&path, &block.text),
+            Mark::Says { .. } => {
+                let at = format!("{}:{}", page.name, block.line);
+                let lines = block.text.lines().filter(|line| !line.trim().is_empty());
+                stage
+                    .says
+                    .extend(lines.map(|line| (at.clone(), line.trim().to_owned())));
+            }
             _ => {}
         }
     }
@@ -65,6 +77,7 @@ impl Stage {
             name,
             script: String::new(),
             files: Vec::new(),
+            says: Vec::new(),
         }
     }
 
@@ -98,7 +111,7 @@ impl Stage {
         let here = root().join("tests/docs/stages");
         let mut command = Command::new("timeout");
         command
-            .args(["--kill-after=5", "300", "unshare", "--net", "--mount"])
+            .args(["--kill-after=5", "60", "unshare", "--net", "--mount"])
             .args(["--pid", "--fork", "--kill-child", "--mount-proc"])
             .args(["bash", "-eu"])
             .arg(dir.path().join("script"))
@@ -110,16 +123,22 @@ impl Stage {
             .env_remove("NOTIFY_SOCKET")
             .env_remove("LISTEN_FDS");
         let output = output(&mut command);
-        if output.status.success() {
-            return Ok(());
-        }
-        Err(format!(
-            "{}: {}\n{}{}",
-            self.title,
-            output.status,
+        let said = format!(
+            "{}{}",
             String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr)
-        ))
+        );
+        let unsaid: String = self
+            .says
+            .iter()
+            .filter(|(_, line)| !said.lines().any(|said| is_like(said, line)))
+            .fold(String::new(), |all, (at, line)| {
+                format!("{all}{at}: was not said: {line}\n")
+            });
+        if output.status.success() && unsaid.is_empty() {
+            return Ok(());
+        }
+        Err(format!("{}: {}\n{said}{unsaid}", self.title, output.status))
     }
 
     fn lay_out(&self, dir: &Path) {
@@ -146,6 +165,18 @@ impl Stage {
         script += &fs::read_to_string(after).unwrap_or_default();
         fs::write(dir.join("script"), script).unwrap();
     }
+}
+
+/// Whether a line has all parts of a pattern in their order; `…` stands between parts.
+pub fn is_like(line: &str, pattern: &str) -> bool {
+    let mut rest = line;
+    pattern.split('…').map(str::trim).all(|part| {
+        let Some((_, behind)) = rest.split_once(part) else {
+            return false;
+        };
+        rest = behind;
+        true
+    })
 }
 
 fn stages(name: &str) -> PathBuf {

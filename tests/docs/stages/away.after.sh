@@ -1,0 +1,2 @@
+journalctl
+transship status

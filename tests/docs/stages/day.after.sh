@@ -1,0 +1,2 @@
+until_true grep -q "drained, ending" "$state/cache.log"
+journalctl

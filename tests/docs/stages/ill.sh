@@ -1,0 +1,3 @@
+. "$TRANSSHIP_STAGES/ops.lib"
+faulty
+serve "$(before http://registry.example:8080)"

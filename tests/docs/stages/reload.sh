@@ -1,0 +1,2 @@
+. "$TRANSSHIP_STAGES/ops.lib"
+serve "$(before https://registry.example "log: {level: info}")"
