@@ -16,6 +16,8 @@ pub(super) struct Host {
     pub(super) storage: PathBuf,
     /// The most descriptors that this process may allow itself; `None` is no bound.
     pub(super) descriptors: Option<u64>,
+    /// The most memory that it may lock, in bytes; `None` is no bound.
+    pub(super) locked_bytes: Option<u64>,
     pub(super) processors: usize,
 }
 
@@ -26,6 +28,7 @@ impl Host {
             root: PathBuf::from("/"),
             storage: existing(storage),
             descriptors: getrlimit(Resource::Nofile).maximum,
+            locked_bytes: getrlimit(Resource::Memlock).maximum,
             processors: std::thread::available_parallelism().map_or(1, usize::from),
         }
     }
@@ -151,16 +154,20 @@ fn descriptors(host: &Host) -> Finding {
 }
 
 fn locked_memory(host: &Host) -> Finding {
+    /// Of more cores than most hosts have.
+    const WANTED: u64 = 64 * 1024 * 1024;
+    let (here, holds) = match host.locked_bytes {
+        None => ("unlimited".to_owned(), true),
+        Some(most) => (format!("{} KiB", most / 1024), most >= WANTED),
+    };
     Finding {
-        name: "RLIMIT_MEMLOCK".to_owned(),
-        here: "any".to_owned(),
-        wanted: "unlimited, before 5.12: the systemd unit sets it".to_owned(),
-        state: match version(host) {
-            Some(version) if version >= (5, 12) => State::Indifferent,
-            Some(_) | None => State::Unknown,
-        },
-        reason: "older kernels count a core's ring as locked memory, newer ones do not",
-        source: "io_uring_setup(2)",
+        name: "RLIMIT_MEMLOCK, hard, of this shell".to_owned(),
+        here,
+        wanted: "64 MiB: the systemd unit sets infinity".to_owned(),
+        state: state(holds),
+        reason: "some kernels count a core's ring as locked memory, those before 5.12 and 6.18 among them; where there is \
+                 too little, transship runs on epoll and says so. Nothing for root",
+        source: "io_uring_setup(2); tried on 6.18",
         command: None,
     }
 }

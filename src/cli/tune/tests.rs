@@ -61,6 +61,7 @@ fn host(root: &TempDir) -> Host {
         root: root.path().to_owned(),
         storage: PathBuf::from("/var/lib/transship"),
         descriptors: None,
+        locked_bytes: None,
         processors: 2,
     }
 }
@@ -148,9 +149,17 @@ fn each_setting_that_is_not_as_it_should_be_is_named() {
     assert_eq!(lacking(&host(&root)), [""; 0], "RPS stands in for queues");
     let few = Host {
         descriptors: Some(1024),
+        locked_bytes: Some(64 * 1024),
         ..host(&root)
     };
-    assert_eq!(lacking(&few), ["RLIMIT_NOFILE, hard, of this shell"]);
+    let few = lacking(&few);
+    assert_eq!(
+        few,
+        [
+            "RLIMIT_NOFILE, hard, of this shell",
+            "RLIMIT_MEMLOCK, hard, of this shell"
+        ]
+    );
 }
 
 #[test]
