@@ -201,10 +201,8 @@ impl Access {
         let credential = shown.authorization.map(text).transpose()?;
         let credential = credential.filter(|value| !value.is_empty());
         let vouched_until = match &self.entrance {
-            Some(entrance) if !shown.is_inside => {
-                self.enter(entrance, credential, wanted, now).await?
-            }
-            _ => None,
+            Some(entrance) => self.enter(entrance, credential, wanted, now).await?,
+            None => None,
         };
         let credential = credential.filter(|_| self.is_clients()).map(Secret::new);
         let (who, authority) = match credential {

@@ -14,8 +14,6 @@ pub struct Shown<'a> {
     pub authorization: Option<&'a [u8]>,
     /// What it passed before it came here; `None` is nothing.
     pub trail: Option<&'a Trail>,
-    /// It has passed the cache's own door: this request is made for it by the process that takes over.
-    pub is_inside: bool,
 }
 
 /// A request that was let in, and whose right it claims from here on.

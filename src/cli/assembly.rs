@@ -14,7 +14,7 @@ use crate::metrics::Metrics;
 use crate::rt::Tier;
 use crate::server::{Parts, Service};
 use crate::store::{House, Store};
-use crate::upstream::Upstream;
+use crate::upstream::{Predecessors, Upstream};
 use crate::warm::{self, Warm};
 
 /// Most blobs that one core keeps open, whatever the limit on open files.
@@ -35,7 +35,7 @@ pub(super) struct Assembly {
 /// Makes all parts.
 ///
 /// - `open_files`: most files that may be open.
-/// - `before_us`: where those are asked that this process takes over from.
+/// - `before_us`: the processes that this one takes over from.
 ///
 /// # Errors
 /// The operator's or the kernel's, with what it is about.
@@ -43,12 +43,13 @@ pub(super) fn make(
     settings: &Settings,
     cores: usize,
     open_files: usize,
-    before_us: &[String],
+    before_us: Option<&Predecessors>,
     tier: &Tier,
 ) -> io::Result<Assembly> {
     let metrics = Metrics::new(cores);
     let (store, house) = Store::open(&settings.store, metrics.store())?;
-    let upstream = open_upstream(settings, before_us)?;
+    let upstream = Upstream::after(before_us, settings.upstream.clone());
+    let upstream = Arc::new(upstream.map_err(io::Error::other)?);
     let access = Access::new(
         settings.access.clone(),
         Arc::clone(&store),
@@ -95,15 +96,6 @@ pub(super) fn make(
         house,
         warm,
     })
-}
-
-fn open_upstream(settings: &Settings, before_us: &[String]) -> io::Result<Arc<Upstream>> {
-    let before_us = before_us
-        .iter()
-        .map(|url| url.parse().map_err(io::Error::other))
-        .collect::<io::Result<_>>()?;
-    let upstream = Upstream::after(before_us, settings.upstream.clone());
-    upstream.map(Arc::new).map_err(io::Error::other)
 }
 
 /// Starts the thread that warms the store.

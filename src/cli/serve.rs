@@ -15,7 +15,7 @@ use super::handover::Predecessor;
 use super::helm::{Helm, heed_signals};
 use super::housekeeping::Housekeeping;
 use super::reload::{Reading, Recipe, Reloader, Reloads};
-use super::sockets::{self, Sockets, Source};
+use super::sockets::{self, Sockets};
 use super::upgrade::Upgrade;
 use super::watchdog::Watchdog;
 use crate::admin::{self, Admin, Recent};
@@ -63,17 +63,19 @@ fn run(mut settings: Settings, reading: Reading, recent: Arc<Recent>) -> io::Res
     announce_access(&settings);
     let tier = Tier::probe(std::env::var_os(FORCE_EPOLL).is_some_and(|value| value != "0"));
     let (predecessor, sockets) = open_sockets(&settings, cores)?;
-    let before_us = predecessor.as_ref().map_or(&[][..], |one| &one.ask_at);
+    let before_us = predecessor.as_ref().map(Predecessor::way);
     tell_of_old_registry(&settings.store.root);
     let Assembly {
         parts,
         metrics,
         house,
         warm,
-    } = assembly::make(&settings, cores, open_files, before_us, &tier)?;
+    } = assembly::make(&settings, cores, open_files, before_us.as_ref(), &tier)?;
     let (service, succeeded) = (Arc::clone(&parts.service), Arc::new(Flag::default()));
     let again = sockets.again()?;
-    let upgrade = Upgrade::new(service, cores, again, Arc::clone(&succeeded), before_us)?;
+    let before_us_left = Arc::new(Flag::default());
+    let left = Arc::clone(&before_us_left);
+    let upgrade = Upgrade::new(service, cores, again, Arc::clone(&succeeded), left)?;
     let reloader = Reloader::new(reading, parts, settings.access_log.clone());
     let reloader = Arc::new(reloader);
     let Reloads {
@@ -106,7 +108,9 @@ fn run(mut settings: Settings, reading: Reading, recent: Arc<Recent>) -> io::Res
     follow_certificates(Arc::clone(&service))?;
     announce(&settings, listen, admin, &store, &tier, cores);
     if let Some(predecessor) = predecessor {
-        relieve(predecessor, upstream, Arc::clone(&store))?;
+        relieve(predecessor, upstream, Arc::clone(&store), before_us_left)?;
+    } else {
+        before_us_left.raise();
     }
     service.begin();
     watchdog.map_or(Ok(()), Watchdog::keep)?;
@@ -124,19 +128,25 @@ fn run(mut settings: Settings, reading: Reading, recent: Arc<Recent>) -> io::Res
 
 /// Returns the process that this one takes over from, if there is one, and what to listen on.
 fn open_sockets(settings: &Settings, cores: usize) -> io::Result<(Option<Predecessor>, Sockets)> {
-    let (predecessor, there, source) = match Predecessor::receive()? {
-        Some((predecessor, there)) => (Some(predecessor), there, Source::Predecessor),
-        None => (None, sockets::activated()?, Source::ServiceManager),
+    let (predecessor, there) = match Predecessor::receive()? {
+        Some((predecessor, there)) => (Some(predecessor), there),
+        None => (None, sockets::activated()?),
     };
     let (listen, admin) = (settings.server.listen, settings.admin.listen);
-    let sockets = Sockets::open(listen, admin, cores, there, source)?;
+    let sockets = Sockets::open(listen, admin, cores, there)?;
     Ok((predecessor, sockets))
 }
 
 /// Takes over from the process before this one, and from what it leaves behind when it ends.
-fn relieve(predecessor: Predecessor, upstream: Arc<Upstream>, store: Arc<Store>) -> io::Result<()> {
+fn relieve(
+    predecessor: Predecessor,
+    upstream: Arc<Upstream>,
+    store: Arc<Store>,
+    has_left: Arc<Flag>,
+) -> io::Result<()> {
     predecessor.relieve(move || {
         upstream.predecessor_has_left();
+        has_left.raise();
         store.look_at_what_was_left();
         tracing::info!("the process before this one has ended");
     })

@@ -1,9 +1,10 @@
 //! The sockets that the server listens on: bound here, by the service manager, or by the process before this one.
 
+use std::collections::HashSet;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
-use super::handover::Bound;
+use super::handover::{Bound, ChosenBy};
 use crate::rt::{self, ListenAddr};
 
 /// What clients and operators connect to.
@@ -14,15 +15,7 @@ pub(super) struct Sockets {
     /// Where clients connect.
     pub(super) listen: SocketAddr,
     pub(super) admin: Option<TcpListener>,
-}
-
-/// Where sockets have come from that were not bound here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Source {
-    /// The process before this one. Its addresses may be others than ours.
-    Predecessor,
-    /// systemd: whatever its socket unit says counts.
-    ServiceManager,
+    chosen_by: ChosenBy,
 }
 
 impl Sockets {
@@ -35,13 +28,17 @@ impl Sockets {
         admin: Option<ListenAddr>,
         cores: usize,
         mut there: Bound,
-        source: Source,
     ) -> io::Result<Self> {
-        keep_fitting(&mut there.clients, Some(listen), source, "http.addr");
-        keep_fitting(&mut there.admin, admin, source, "http.debug.addr");
+        let chosen_by = there.chosen_by;
+        keep_fitting(&mut there.clients, Some(listen), chosen_by, "http.addr");
+        keep_fitting(&mut there.admin, admin, chosen_by, "http.debug.addr");
         let (clients, listen) = match there.clients.first() {
             Some(first) => {
                 let listen = first.local_addr()?;
+                let lacking = cores.saturating_sub(there.clients.len());
+                if there.chosen_by == ChosenBy::Configuration {
+                    there.clients.extend(rt::bind_more(listen, lacking)?);
+                }
                 (rt::spread_over(there.clients, cores)?, listen)
             }
             None => {
@@ -58,6 +55,7 @@ impl Sockets {
             clients,
             listen,
             admin,
+            chosen_by,
         })
     }
 
@@ -66,11 +64,16 @@ impl Sockets {
     /// # Errors
     /// The kernel's.
     pub(super) fn again(&self) -> io::Result<Bound> {
-        let clients = self.clients.iter().flatten();
+        let (mut seen, mut clients) = (HashSet::new(), Vec::new());
+        for socket in self.clients.iter().flatten() {
+            // Cores may share one.
+            if seen.insert(rustix::fs::fstat(socket)?.st_ino) {
+                clients.push(socket.try_clone()?);
+            }
+        }
         Ok(Bound {
-            clients: clients
-                .map(TcpListener::try_clone)
-                .collect::<io::Result<_>>()?,
+            chosen_by: self.chosen_by,
+            clients,
             admin: self
                 .admin
                 .iter()
@@ -85,16 +88,16 @@ impl Sockets {
 fn keep_fitting(
     there: &mut Vec<TcpListener>,
     wanted: Option<ListenAddr>,
-    source: Source,
+    chosen_by: ChosenBy,
     key: &str,
 ) {
     let bound = |socket: &TcpListener| socket.local_addr().ok();
     let fits = |socket: &TcpListener| {
         wanted.is_some_and(|wanted| bound(socket).is_some_and(|at| wanted.is_bound_as(at)))
     };
-    match source {
-        Source::Predecessor => there.retain(fits),
-        Source::ServiceManager => {
+    match chosen_by {
+        ChosenBy::Configuration => there.retain(fits),
+        ChosenBy::ServiceManager => {
             for socket in there.iter().filter(|socket| !fits(socket)) {
                 let listen = bound(socket).map(|at| at.to_string());
                 let configured = wanted.map(|wanted| wanted.to_string());
@@ -120,7 +123,10 @@ fn bind(addr: ListenAddr, count: usize, key: &str) -> io::Result<(Vec<TcpListene
 /// # Errors
 /// The service manager's, see [`rt::activated`].
 pub(super) fn activated() -> io::Result<Bound> {
-    let mut bound = Bound::default();
+    let mut bound = Bound {
+        chosen_by: ChosenBy::ServiceManager,
+        ..Bound::default()
+    };
     for (name, socket) in rt::activated()? {
         match name.as_str() {
             "admin" => bound.admin.push(socket),

@@ -7,16 +7,12 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::handover::{Bound, Giving, Heir};
+use super::handover::{Bound, Giving, Heir, Way};
 use crate::rt::Flag;
-use crate::server::{Leaving, Service, Succession};
+use crate::server::{Service, Succession};
 
 /// How long the cores have for their last accepts: a turn of their loops.
 const LEAVING_MAX: Duration = Duration::from_secs(5);
-
-/// How many processes before it the next one asks: more than that, each with its fills, means that upgrades follow
-/// each other faster than any fill ends.
-const PREDECESSORS_MAX: usize = 4;
 
 /// The process that runs, as far as another one can take over from it.
 pub(super) struct Upgrade {
@@ -25,8 +21,8 @@ pub(super) struct Upgrade {
     stage: Mutex<Stage>,
     /// Raised when another process has taken over.
     succeeded: Arc<Flag>,
-    /// Where those before this process are asked; who has left does not answer.
-    before_us: Vec<String>,
+    /// Raised when the process before this one has ended.
+    before_us_left: Arc<Flag>,
 }
 
 /// How far it is.
@@ -35,11 +31,8 @@ enum Stage {
     Idle(Giving),
     /// One has been started, and is not ready yet.
     Starting,
-    /// It has taken over. Kept, since the end of its channel tells it that this process has ended.
-    Succeeded {
-        #[expect(dead_code, reason = "it is there to be open")]
-        heir: Heir,
-    },
+    /// It has taken over.
+    Succeeded,
     /// This process takes no more connections; nobody will take over.
     Leaving,
 }
@@ -54,14 +47,14 @@ impl Upgrade {
         cores: usize,
         bound: Bound,
         succeeded: Arc<Flag>,
-        before_us: &[String],
+        before_us_left: Arc<Flag>,
     ) -> io::Result<Self> {
         Ok(Self {
             service,
             cores,
             stage: Mutex::new(Stage::Idle(Giving::new(bound)?)),
             succeeded,
-            before_us: before_us.to_vec(),
+            before_us_left,
         })
     }
 
@@ -93,25 +86,31 @@ impl Upgrade {
     }
 
     fn run(&self, giving: Giving) {
-        let started = Succession::open(self.cores).and_then(|(succession, leaving)| {
-            let before_us = self.before_us.iter().take(PREDECESSORS_MAX - 1);
-            let ask_at = std::iter::once(succession.url()).chain(before_us.cloned());
-            Ok((giving.start(ask_at.collect())?, succession, leaving))
-        });
+        let started = giving.start();
+        let mut stage = self.stage.lock();
+        if !matches!(*stage, Stage::Starting) {
+            // Stopped meanwhile: the other one was never told to go on, and hears now that it shall not.
+            drop(started);
+            return;
+        }
         match started {
-            Ok((heir, succession, leaving)) => self.hand_over(heir, succession, &leaving),
+            Ok(heir) => {
+                *stage = Stage::Succeeded;
+                drop(stage);
+                // Our hold on the sockets, before they are the other's alone.
+                drop(giving);
+                self.hand_over(&heir);
+                self.serve(&heir);
+            }
             Err(error) => {
+                *stage = Stage::Idle(giving);
                 tracing::error!(%error, "the new process did not take over: this one serves on");
-                let mut stage = self.stage.lock();
-                // Unless it was drained meanwhile: then the sockets are to close.
-                if matches!(*stage, Stage::Starting) {
-                    *stage = Stage::Idle(giving);
-                }
             }
         }
     }
 
-    fn hand_over(&self, heir: Heir, succession: Succession, leaving: &Leaving) {
+    fn hand_over(&self, heir: &Heir) {
+        let (succession, leaving) = Succession::new(self.cores, Arc::clone(&self.before_us_left));
         // Before the first of its own words: systemd heeds the main process alone.
         super::serve::notify(&[
             sd_notify::NotifyState::MainPid(heir.id),
@@ -127,13 +126,26 @@ impl Upgrade {
             successor = heir.id,
             "another process has taken over: finishing what is in flight"
         );
-        *self.stage.lock() = Stage::Succeeded { heir };
+    }
+
+    /// Has what the other process passes served, here or by the process before this one, until one of them ends.
+    fn serve(&self, heir: &Heir) {
+        while let Some((back, connection)) = heir.next() {
+            match back.checked_sub(1) {
+                None => self.service.serve_successor(connection),
+                // Whoever asks finds the connection closed if there is nobody.
+                Some(back) if !self.before_us_left.is_raised() => {
+                    drop(Way::back(back, &connection));
+                }
+                Some(_) => {}
+            }
+        }
     }
 
     /// Lets go of the sockets: nobody will take over. Says whether somebody has.
     pub(super) fn leave(&self) -> bool {
         let mut stage = self.stage.lock();
-        if matches!(*stage, Stage::Succeeded { .. }) {
+        if matches!(*stage, Stage::Succeeded) {
             return true;
         }
         *stage = Stage::Leaving;

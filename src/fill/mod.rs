@@ -226,6 +226,15 @@ impl Fills {
         Join::Lead(leader)
     }
 
+    /// Joins the fill of `digest` if one runs; begins none.
+    pub fn follow(&self, digest: &Digest, wanted: Option<Span>) -> Option<Follower> {
+        let running = self.running.lock();
+        let follower = running.get(digest).and_then(Follower::join)?;
+        follower.want_span(wanted);
+        follower.call();
+        Some(follower)
+    }
+
     /// Has `digest` stored, from `repository` and in the name of `authority`, at the priority of what nobody
     /// waits for: by the fill that runs, or by one on this thread.
     pub fn prefetch(

@@ -231,6 +231,13 @@ impl Fill {
         self.answered.get().copied().filter(|_| is_proved)
     }
 
+    /// Says whether what has answered is a next hop, whose answer is the origin's word on whoever it was asked for:
+    /// not the process before this one.
+    #[must_use]
+    pub fn is_answered_by_origin(&self) -> bool {
+        self.answered.get().is_some()
+    }
+
     /// Returns the blob's size where the next hop has told it.
     #[must_use]
     pub fn size_bytes(&self) -> Option<u64> {
@@ -329,8 +336,11 @@ impl Fill {
             .await;
     }
 
-    pub(super) fn start_streaming(&self, size_bytes: Option<u64>) {
-        let _ = self.answered.set(Instant::now());
+    /// - `is_word`: it is a next hop that answers, which knows who may have what.
+    pub(super) fn start_streaming(&self, size_bytes: Option<u64>, is_word: bool) {
+        if is_word {
+            let _ = self.answered.set(Instant::now());
+        }
         *self.phase.lock() = Phase::Streaming { size_bytes };
         self.changed.wake_all();
     }

@@ -115,15 +115,16 @@ async fn transfer(
     // Before the followers' heads go out: they say nothing yet if there is no room at all. But what an earlier
     // fill has left is there, and hashing it takes time.
     let goes_on = kept.is_some() && !answer.is_whole;
+    let is_word = response.is_word_of_hop();
     if goes_on {
-        fill.start_streaming(size_bytes);
+        fill.start_streaming(size_bytes, is_word);
     }
     let sink = begin(fills, fill, size_bytes, goes_on).await?;
     if !answer.is_whole && opening.is_some() {
         pass_part(fills, fill, &sink, answer.range.start);
     }
     if !goes_on {
-        fill.start_streaming(size_bytes);
+        fill.start_streaming(size_bytes, is_word);
     }
     let (plan, opened) = plan(&answer, fill, &sink);
     let schedule = Schedule::new(fills, fill, counters, Arc::clone(&sink), plan);

@@ -112,6 +112,10 @@ pub const PROVING_THREADS: usize = 2;
 /// How often a draining core looks whether its last response has ended.
 pub const DRAIN_TICK: Duration = Duration::from_millis(20);
 
+/// How long a process that is taken over from may take to answer its successor: one that stands still may not hold up
+/// its clients.
+pub const PREDECESSOR_PATIENCE: Duration = Duration::from_secs(2);
+
 /// How long a connection has been silent before it is closed by a process whose successor has taken over: longer than
 /// a request is on its way.
 pub const HANDED_OVER_IDLE: Duration = Duration::from_secs(5);

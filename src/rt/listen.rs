@@ -72,6 +72,14 @@ fn bind_one(addr: SocketAddr) -> io::Result<StdListener> {
     Ok(socket.into())
 }
 
+/// Binds `count` more sockets to an address that others of this kind, of the same user, are bound to.
+///
+/// # Errors
+/// The kernel's.
+pub fn bind_more(addr: SocketAddr, count: usize) -> io::Result<Vec<StdListener>> {
+    (0..count).map(|_| bind_one(addr)).collect()
+}
+
 /// Spreads sockets of one address, that were bound by somebody else, over `count` cores: each core gets one at
 /// least, and each socket a core at least, so that no connection waits where nobody looks.
 ///

@@ -43,6 +43,16 @@ impl Socket {
         Ok(Self::new(stream, false))
     }
 
+    /// Takes a connection onto this core that this process got from another one, or made to give its other end away.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn adopt(stream: std::net::TcpStream) -> io::Result<Self> {
+        let stream = TcpStream::from_std(stream)?;
+        sys::set_accepted_flags(stream.as_raw_fd())?;
+        Ok(Self::new(stream, false))
+    }
+
     /// Takes over what a listener accepted.
     pub(super) fn accepted(stream: TcpStream) -> io::Result<Self> {
         sys::set_accepted_flags(stream.as_raw_fd())?;

@@ -21,6 +21,25 @@ fn borrow<'fd>(fd: RawFd) -> BorrowedFd<'fd> {
     unsafe { BorrowedFd::borrow_raw(fd) }
 }
 
+/// Lets no program that this process starts have any of its descriptors but the standard ones: an accepted connection
+/// is marked so only a moment after it is there, and may be inherited in that moment.
+///
+/// # Errors
+/// The kernel's, when it does not tell which there are.
+pub fn inherit_nothing() -> io::Result<()> {
+    for entry in std::fs::read_dir("/proc/self/fd")? {
+        let fd: Option<RawFd> = entry?
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok());
+        if let Some(fd) = fd.filter(|fd| *fd > 2) {
+            // One that is closed meanwhile, as the one of this very list, needs no mark.
+            let _ = fcntl_setfd(borrow(fd), FdFlags::CLOEXEC);
+        }
+    }
+    Ok(())
+}
+
 /// Takes over a descriptor that this process was started with.
 ///
 /// Callers know from who started it that it is there for them, and call it once for each.

@@ -1,7 +1,7 @@
 //! A core's listener: takes connections, counts them in total and by address, and drains.
 
 use std::io;
-use std::net::{IpAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,7 +11,7 @@ use super::Service;
 use super::addresses::{Address, Entered};
 use super::connection;
 use super::context::Context;
-use super::succession::{Caller, Succession};
+use super::succession::Caller;
 use super::transport::Transport;
 use crate::limits::{CLOSE_DELETED_EVERY, DRAIN_TICK, HANDED_OVER_IDLE, HANDSHAKE_TIMEOUT};
 use crate::metrics::{ConnectionRefusal, DeadlinePassed};
@@ -35,16 +35,17 @@ pub async fn serve(
     listeners: Vec<TcpListener>,
     core: Core,
 ) -> io::Result<()> {
-    let listeners = listeners
-        .into_iter()
-        .map(|listener| Listener::adopt(listener, &core.tier))
-        .collect::<io::Result<Vec<_>>>()?;
     let context = Rc::new(Context::new(Arc::clone(&service), &core));
     rt::spawn(close_deleted(Rc::clone(&context)));
     if core.index == 0 {
         rt::spawn(Arc::clone(&service.access).keep_keys_fresh());
     }
     service.begin.wait().await;
+    // Not before: how they wait is a property of the sockets, which the process before this one served till now.
+    let listeners = listeners
+        .into_iter()
+        .map(|listener| Listener::adopt(listener, &core.tier))
+        .collect::<io::Result<Vec<_>>>()?;
     let mut accepting = Group::new();
     for listener in listeners {
         accepting.add(accept_until_drained(&context, listener));
@@ -53,7 +54,8 @@ pub async fn serve(
         accepting.next().await;
     }
     if let Some(succession) = service.succession.get() {
-        serve_successor(&context, succession, &core);
+        rt::spawn(serve_successor(Rc::clone(&context)));
+        succession.leave(core.index);
     }
     finish(&context).await;
     context.flush_log();
@@ -85,22 +87,22 @@ async fn accept_until_drained(context: &Rc<Context>, listener: Listener) {
 }
 
 /// Takes connections of the successor, for as long as this core runs.
-fn serve_successor(context: &Rc<Context>, succession: &Succession, core: &Core) {
-    let Some((listener, place)) = succession.take(core.index) else {
+async fn serve_successor(context: Rc<Context>) {
+    let service = Arc::clone(&context.service);
+    let Some(succession) = service.succession.get() else {
         return;
     };
-    match Listener::adopt(listener, &core.tier) {
-        Ok(listener) => {
-            let context = Rc::clone(context);
-            rt::spawn(async move {
-                while let Ok((socket, peer)) = listener.accept().await {
-                    take(&context, socket, peer.ip(), Caller::Successor);
-                }
-            });
+    loop {
+        match Socket::adopt(succession.next().await) {
+            Ok(socket) => take(
+                &context,
+                socket,
+                Ipv4Addr::LOCALHOST.into(),
+                Caller::Successor,
+            ),
+            Err(error) => tracing::warn!(%error, "a connection of the successor is of no use"),
         }
-        Err(error) => tracing::warn!(%error, "the successor cannot be served"),
     }
-    drop(place);
 }
 
 /// Closes deleted blobs soon after there are any, hands over what was logged, and shows that the core is alive, for
@@ -122,7 +124,7 @@ async fn close_deleted(context: Rc<Context>) {
 /// Starts a connection's task, unless there are too many.
 fn take(context: &Rc<Context>, socket: Socket, peer: IpAddr, caller: Caller) {
     context.counters.connections_accepted.add(1);
-    let seat = match Seat::take(context, peer) {
+    let seat = match Seat::take(context, peer, caller) {
         Ok(seat) => seat,
         Err(reason) => {
             context.counters.count_refused_connection(reason);
@@ -144,7 +146,11 @@ struct Seat {
 }
 
 impl Seat {
-    fn take(context: &Rc<Context>, peer: IpAddr) -> Result<Self, ConnectionRefusal> {
+    fn take(
+        context: &Rc<Context>,
+        peer: IpAddr,
+        caller: Caller,
+    ) -> Result<Self, ConnectionRefusal> {
         let service = &context.service;
         let before = service.connections.fetch_add(1, Ordering::Relaxed);
         context.counters.connections.add(1);
@@ -152,6 +158,10 @@ impl Seat {
             context: Rc::clone(context),
             address: None,
         };
+        // The bounds are on clients.
+        if caller == Caller::Successor {
+            return Ok(seat);
+        }
         if before >= service.bounds.connections_max.get() {
             return Err(ConnectionRefusal::Total);
         }

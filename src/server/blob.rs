@@ -167,9 +167,36 @@ pub(super) async fn answer(
     answer_missing(exchange, request, terms, item, &visit).await
 }
 
+/// Answers the process that takes over, which has found out by itself who may have what; `None` if the blob is neither
+/// here nor on its way.
+pub(super) async fn answer_unasked(
+    exchange: &mut Exchange,
+    request: &Request<'_>,
+    terms: Terms<'_>,
+    digest: Digest,
+) -> Option<Next> {
+    let context = Rc::clone(&exchange.context);
+    let wanted = wanted(request, &digest);
+    let Some(fill) = context.service.fills.follow(&digest, wanted) else {
+        // After the look at the fills: one commits before it leaves their list.
+        let blob = find(&context, digest).await.ok().flatten()?;
+        return send_stored(exchange, request, terms, blob).await;
+    };
+    let needs_size = request.range.is_some();
+    exchange.transport.socket().clear_deadline();
+    let head = wait_for_head(&fill, needs_size);
+    let size_bytes = match exchange.transport.socket().unless_gone(head).await {
+        None => return Some(Next::Abort),
+        Some(head) => head.ok()?,
+    };
+    let fill = Rc::new(fill);
+    let source = Source::Filling { fill, size_bytes };
+    send(exchange, request, terms, source, CacheUse::Collapsed).await
+}
+
 /// Says whether a blob may be here: in the index, or on disk without it, as another process on the same
 /// directory may have stored it. That look costs little beside the question to the next hop that it may save.
-pub(super) async fn may_be_here(context: &Context, digest: Digest) -> bool {
+async fn may_be_here(context: &Context, digest: Digest) -> bool {
     let service = &context.service;
     if service.store.lookup(&digest).is_some() {
         return true;
@@ -354,6 +381,12 @@ async fn wait_for_permitted_head(
     let head = wait_for_head(fill, needs_size)
         .await
         .map_err(Ending::Failed)?;
+    if is_answer_ours && !fill.is_answered_by_origin() {
+        // The process before this one sends what it has, and says nothing of who may have it.
+        let permitted = permit::permit(context, shown, visit, item, fill.size_bytes()).await;
+        permitted.map_err(Ending::Denied)?;
+        return Ok((head, false));
+    }
     Ok((head, is_answer_ours))
 }
 

@@ -96,7 +96,7 @@ impl Exchange {
             let counters = &self.context.counters;
             counters.count_times(cache, first_byte, total);
         }
-        // The successor tells of its client itself, and its path is a secret.
+        // The successor tells of its client itself.
         let log = self.context.wanted_log();
         let Some(log) = log.filter(|_| self.caller == Caller::Client) else {
             return;
@@ -159,7 +159,6 @@ impl Exchange {
                 token: token.as_deref(),
                 authorization: request.authorization,
                 trail: Some(&trail),
-                is_inside: false,
             },
         };
         if request.path == KEYS_PATH && is_read(request.method) {
@@ -369,7 +368,6 @@ impl Terms<'_> {
             token: None,
             authorization: None,
             trail: None,
-            is_inside: false,
         },
     };
 }

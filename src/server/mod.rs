@@ -35,6 +35,7 @@ mod tls;
 mod transport;
 
 use std::io;
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -189,6 +190,13 @@ impl Service {
         }
     }
 
+    /// Has a connection served that the successor has passed.
+    pub fn serve_successor(&self, connection: TcpStream) {
+        if let Some(succession) = self.succession.get() {
+            succession.pass(connection);
+        }
+    }
+
     /// Says whether another process has taken over.
     #[must_use]
     pub fn is_handed_over(&self) -> bool {
@@ -216,7 +224,12 @@ impl Service {
 
     /// Says whether nothing is in flight any more; once that is so it stays so.
     fn is_finished(&self) -> bool {
-        let is_idle = || self.connections.load(Ordering::Relaxed) == 0 && !self.fills.are_busy();
+        let leads_further = || self.succession.get().is_some_and(Succession::leads_further);
+        let is_idle = || {
+            self.connections.load(Ordering::Relaxed) == 0
+                && !self.fills.are_busy()
+                && !leads_further()
+        };
         if !self.finished.load(Ordering::Acquire) && is_idle() {
             self.finished.store(true, Ordering::Release);
         }

@@ -1,41 +1,37 @@
-//! What a process that is being replaced still does for its successor: blobs that are on their way to it, and
-//! those that it has, at an address that nobody else knows.
+//! What a process that is being replaced still does for its successor: it sends it blobs that are on their way here,
+//! and those that are here.
 //!
-//! The successor asks here before it asks any next hop (see `upstream`), so that nothing is fetched twice, and its
-//! clients get their first bytes at once. It has let its clients in by its own doors; whether the origin allows them
-//! what they want is checked here as for any client, by the credentials that it passes on.
+//! The successor passes connections over the channel that it was started with (see `cli::handover`), so nobody else can
+//! ask. It alone decides what its clients may have: here nothing is checked, and nothing is remembered of who asked.
 
-use std::io;
-use std::net::TcpListener;
-use std::rc::Rc;
+use std::collections::VecDeque;
+use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use parking_lot::Mutex;
 
+use super::blob;
 use super::exchange::{Exchange, Next, Terms};
 use super::reply::Reply;
-use super::{blob, cycle};
-use crate::access::{Item, Kind, Shown};
+use crate::access::Shown;
 use crate::http::response::Connection;
-use crate::http::{Method, Query, Request};
+use crate::http::{Method, Request};
 use crate::registry::Route;
-use crate::rt::{self, ListenAddr};
+use crate::rt::{Flag, Notify};
 
 /// Who sends the requests of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Caller {
     /// Anybody.
     Client,
-    /// Whoever knows the address is the process that takes over.
+    /// The process that takes over.
     Successor,
 }
 
 /// Held by a core until it takes no more connections of clients, and those of the successor instead.
-pub(super) type Place = Sender<Never>;
-
-/// What a core takes over: the listening socket of its own, and its place.
-type Seat = (TcpListener, Place);
+type Place = Sender<Never>;
 
 /// Nothing is ever sent: the end of all places is what is waited for.
 #[derive(Debug, PartialEq)]
@@ -53,87 +49,76 @@ impl Leaving {
     }
 }
 
-/// Where the successor asks.
+/// Connections that the successor has passed.
 #[derive(Debug)]
 pub struct Succession {
-    /// One a core; taken by it.
-    seats: Box<[Mutex<Option<Seat>>]>,
-    port: u16,
-    /// Before `v2/` in the path of each request: 256 random bits in hex.
-    prefix: String,
+    passed: Mutex<VecDeque<TcpStream>>,
+    arrived: Notify,
+    /// One a core.
+    places: Box<[Mutex<Option<Place>>]>,
+    /// Raised when the process before this one has ended. Until then this one stays, as the way to it.
+    before_us_left: Arc<Flag>,
 }
 
 impl Succession {
-    /// Binds an address of this host for `cores` cores. What comes waits until the service is handed over; when
-    /// that is so is told by what is returned besides.
+    /// Returns one for `cores` cores, and what waits until they have let go of their clients' sockets.
     ///
-    /// # Errors
-    /// The kernel's.
-    pub fn open(cores: usize) -> io::Result<(Self, Leaving)> {
-        let secret: [u8; 32] = rt::random()?;
-        let secret: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-        let (listeners, bound) = rt::bind(ListenAddr::loopback(0), cores)?;
-        let (place, leaving) = bounded(0);
-        let listeners = listeners.into_iter();
-        let succession = Self {
-            seats: listeners
-                .map(|listener| Mutex::new(Some((listener, place.clone()))))
-                .collect(),
-            port: bound.port(),
-            prefix: format!("/{secret}/"),
-        };
-        Ok((succession, Leaving(leaving)))
-    }
-
-    /// Returns the URL that the successor asks at. It is a secret.
+    /// - `before_us_left`: raised when the process before this one has ended, or where there was none.
     #[must_use]
-    pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}{}", self.port, self.prefix)
+    pub fn new(cores: usize, before_us_left: Arc<Flag>) -> (Self, Leaving) {
+        let (place, leaving) = bounded(0);
+        let succession = Self {
+            passed: Mutex::default(),
+            arrived: Notify::default(),
+            places: (0..cores)
+                .map(|_| Mutex::new(Some(place.clone())))
+                .collect(),
+            before_us_left,
+        };
+        (succession, Leaving(leaving))
     }
 
-    /// Returns the listening socket of a core.
-    pub(super) fn take(&self, core: usize) -> Option<Seat> {
-        self.seats.get(core)?.lock().take()
+    /// Has a connection of the successor served by one of the cores.
+    pub fn pass(&self, connection: TcpStream) {
+        self.passed.lock().push_back(connection);
+        self.arrived.wake_all();
+    }
+
+    /// Waits for the next one that no other core has taken.
+    pub(super) async fn next(&self) -> TcpStream {
+        self.arrived.wait(|| self.passed.lock().pop_front()).await
+    }
+
+    /// Takes note that a core has let go of its clients' sockets.
+    pub(super) fn leave(&self, core: usize) {
+        if let Some(place) = self.places.get(core) {
+            drop(place.lock().take());
+        }
+    }
+
+    /// Says whether this process is the way to one before it.
+    pub(super) fn leads_further(&self) -> bool {
+        !self.before_us_left.is_raised()
     }
 }
 
 /// Answers a request of the successor: with a blob that is here or on its way, and with nothing else. No fill begins
 /// for it, as it asks the next hops itself.
 pub(super) async fn answer(exchange: &mut Exchange, request: &Request<'_>) -> Next {
-    let context = Rc::clone(&exchange.context);
-    let mut terms = Terms {
+    let terms = Terms {
         is_head: request.method == Method::Head,
         version: request.version,
         connection: Connection::Close,
         namespace: None,
         shown: Shown::default(),
     };
-    let Some(succession) = context.service.succession.get() else {
+    let (Method::Get, Ok(Route::Blob { digest, .. })) =
+        (request.method, Route::parse(request.path, "/"))
+    else {
         return exchange.reply(terms, Reply::not_found()).await;
     };
-    let trail = match cycle::trail(&context, request) {
-        Ok(trail) => trail,
-        Err(reply) => return exchange.reply(terms, reply).await,
-    };
-    let token = Query::new(request.query).find("token").ok().flatten();
-    terms.shown = Shown {
-        token: token.as_deref(),
-        authorization: request.authorization,
-        trail: Some(&trail),
-        is_inside: true,
-    };
-    let route = Route::parse(request.path, &succession.prefix);
-    let (Method::Get, Ok(Route::Blob { name, digest })) = (request.method, route) else {
-        return exchange.reply(terms, Reply::not_found()).await;
-    };
-    let is_coming = context.service.fills.is_running(&digest);
-    if !is_coming && !blob::may_be_here(&context, digest).await {
-        return exchange.reply(terms, Reply::not_found()).await;
+    match blob::answer_unasked(exchange, request, terms, digest).await {
+        Some(next) => next,
+        None => exchange.reply(terms, Reply::not_found()).await,
     }
-    let item = Item {
-        kind: Kind::Blob,
-        repository: name,
-        digest,
-    };
-    blob::answer(exchange, request, terms, item).await
 }

@@ -91,6 +91,15 @@ impl Connector {
 }
 
 impl Connection {
+    /// Returns one over a socket that is connected.
+    pub(super) const fn over(socket: Socket, peer: Peer) -> Self {
+        Self {
+            transport: Transport::Plain(socket),
+            peer,
+            is_reused: false,
+        }
+    }
+
     /// Returns where it leads.
     pub(super) const fn peer(&self) -> &Peer {
         &self.peer

@@ -21,7 +21,7 @@ use super::response::Response;
 use super::trust;
 use crate::limits::RESPONSE_HEAD_BYTES_MAX;
 use crate::live::Live;
-use crate::rt::DeadlineKind;
+use crate::rt::{DeadlineKind, Socket};
 
 /// Room for a response head and the beginning of its body; nearly always all that a head takes.
 const HEAD_BUFFER_BYTES: usize = 16 * 1024;
@@ -68,6 +68,19 @@ impl Exchanger {
         }
         let connection = self.connector.connect(peer, host).await?;
         let outcome = self.attempt(connection, host, request, is_head).await;
+        outcome.map_err(|broken| broken.error)
+    }
+
+    /// As [`Exchanger::exchange`], over a connection that is there; `host` names who is at its other end.
+    pub(super) async fn exchange_over(
+        &self,
+        socket: Socket,
+        peer: Peer,
+        host: &str,
+        request: &[u8],
+    ) -> Result<Response, Error> {
+        let connection = Connection::over(socket, peer);
+        let outcome = self.attempt(connection, host, request, false).await;
         outcome.map_err(|broken| broken.error)
     }
 

@@ -67,6 +67,7 @@ pub use budget::Share;
 pub use error::{Error, Phase};
 pub use options::{ClientCertificate, Credentials, Hop, Options};
 pub use policy::Policy;
+pub use predecessor::{Passing, Predecessors};
 pub use refusal::Refusal;
 pub use request::{Method, Request, Span, Urgency, Validator};
 pub use response::Response;
@@ -83,10 +84,9 @@ use connection::Connector;
 use exchange::Exchanger;
 use names::Names;
 use peer::{named, shown};
-use predecessor::Predecessors;
+use predecessor::Before;
 use trail::Instance;
 use trust::Trust;
-use url::Url;
 
 use crate::live::Live;
 use crate::metrics::HopNumbers;
@@ -96,7 +96,7 @@ use crate::metrics::HopNumbers;
 pub struct Upstream {
     /// The operator's, of which there is one at least; the predecessor behind them.
     hops: Vec<Hop>,
-    predecessors: Predecessors,
+    before: Before,
     board: Arc<Board>,
     bandwidth: Bandwidth,
     instance: Instance,
@@ -114,16 +114,17 @@ impl Upstream {
     /// # Errors
     /// The operator's: no hop, or a file of authorities that is of no use. The kernel's: no random bytes.
     pub fn new(options: Options) -> Result<Self, SetupError> {
-        Self::after(Vec::new(), options)
+        Self::after(None, options)
     }
 
     /// As [`Upstream::new`], for a process that takes over from others that are still there.
     ///
-    /// - `predecessors`: where they are asked for blobs, the last one first; nobody else may know it.
-    ///
     /// # Errors
     /// As [`Upstream::new`].
-    pub fn after(predecessors: Vec<Url>, mut options: Options) -> Result<Self, SetupError> {
+    pub fn after(
+        predecessors: Option<&Predecessors>,
+        mut options: Options,
+    ) -> Result<Self, SetupError> {
         static CLIENTS: AtomicU64 = AtomicU64::new(0);
         if options.hops.is_empty() {
             return Err(SetupError::NoHops);
@@ -134,10 +135,10 @@ impl Upstream {
             connect_timeout: Live::new(options.connect_timeout),
         };
         let own = options.hops.len();
-        let before_us = predecessors.into_iter().map(predecessor::hop);
-        options.hops.extend(before_us);
+        let (before, stand_ins) = Before::at(own, predecessors);
+        options.hops.extend(stand_ins);
         Ok(Self {
-            predecessors: Predecessors::at(own..options.hops.len()),
+            before,
             keyring: Keyring::new(options.hops.len()),
             board: {
                 let hops = options.hops.iter();

@@ -1,65 +1,106 @@
-//! The process that this one takes over from: asked for a blob before any next hop, until it has ended. And the one
-//! before that, which may still be there, if upgrades follow each other fast.
+//! The process that this one takes over from: asked for a blob before any next hop, until it has ended. And those
+//! before it, which may still be there, if upgrades follow each other fast.
 //!
-//! It has what is on its way to it. To fetch that again would cost the upstream twice, and its clients the time. Its
-//! word counts only where it gives the blob: whatever else it says, the next hops are asked as if it were not there.
+//! It has what is on its way to it. To fetch that again would cost the upstream twice, and its clients the time. What it
+//! gives are bytes, and nobody's word on who may have them; whatever else it says, the next hops are asked as if it
+//! were not there. Connections to it are made here and passed to it, so that there is no address at which somebody else
+//! could ask it, or answer in its stead.
 
+use std::fmt;
+use std::io;
+use std::net::TcpStream;
 use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use url::Url;
 
-use super::authorization::Authorization;
+use super::authority::Authority;
 use super::board::Ticket;
 use super::error::Error;
+use super::peer::Peer;
 use super::send::Heard;
-use super::{Authority, Hop, Method, Request, Response, Upstream};
+use super::{Hop, Method, Request, Response, Upstream};
+use crate::limits::PREDECESSOR_PATIENCE;
 use crate::metrics::HopOutcome;
+use crate::rt::{self, Socket};
+
+/// What it is called where a hop has its host: no host is called so.
+const NAME: &str = "the process before this one";
+
+/// Stands for its address, of which there is none.
+const NOWHERE: &str = "http://predecessor.invalid/";
+
+/// What passes connections to the processes before this one.
+pub trait Passing: fmt::Debug + Send + Sync {
+    /// Gives `connection` to the process `back` places before the last one. Does not block.
+    ///
+    /// # Errors
+    /// When that is not possible: nobody will answer.
+    fn pass(&self, back: usize, connection: TcpStream) -> io::Result<()>;
+}
+
+/// The processes before this one.
+#[derive(Clone, Debug)]
+pub struct Predecessors {
+    /// How many there may be.
+    pub count: usize,
+    /// The way to them.
+    pub passing: Arc<dyn Passing>,
+}
 
 /// Which hops they are, and whether they are there.
 #[derive(Debug)]
-pub(super) struct Predecessors {
+pub(super) struct Before {
     /// Their places behind the hops of the operator; the last process comes first.
     hops: Range<usize>,
     /// One each.
     have_left: Box<[AtomicBool]>,
+    passing: Option<Arc<dyn Passing>>,
 }
 
-impl Predecessors {
-    pub(super) fn at(hops: Range<usize>) -> Self {
-        Self {
-            have_left: hops.clone().map(|_| AtomicBool::new(false)).collect(),
-            hops,
-        }
+impl Before {
+    /// Returns them, and a hop that stands for each.
+    ///
+    /// - `own`: how many hops are the operator's.
+    pub(super) fn at(own: usize, predecessors: Option<&Predecessors>) -> (Self, Vec<Hop>) {
+        let count = predecessors.map_or(0, |predecessors| predecessors.count);
+        let stand_in = |url: Url| Hop {
+            url,
+            origin: None,
+            credentials: None,
+        };
+        let stand_ins: Vec<_> = (0..count)
+            .filter_map(|_| Url::parse(NOWHERE).ok())
+            .map(stand_in)
+            .collect();
+        let before = Self {
+            hops: own..own + stand_ins.len(),
+            have_left: stand_ins.iter().map(|_| AtomicBool::new(false)).collect(),
+            passing: predecessors.map(|predecessors| Arc::clone(&predecessors.passing)),
+        };
+        (before, stand_ins)
     }
-}
 
-/// Returns the hop that a predecessor is asked as.
-pub(super) fn hop(ask_at: Url) -> Hop {
-    Hop {
-        url: ask_at,
-        origin: None,
-        credentials: None,
+    fn index(&self, hop: usize) -> Option<usize> {
+        let index = hop.checked_sub(self.hops.start)?;
+        (index < self.have_left.len()).then_some(index)
     }
 }
 
 impl Upstream {
-    /// Says that the process before this one has ended. Those before it may still be there.
+    /// Says that the process before this one has ended, and with it the way to those before it.
     pub fn predecessor_has_left(&self) {
-        self.has_left(self.predecessors.hops.start);
-    }
-
-    /// Takes note that a predecessor is not to be asked any more.
-    pub(super) fn has_left(&self, hop: usize) {
-        let index = hop.checked_sub(self.predecessors.hops.start);
-        if let Some(has_left) = index.and_then(|index| self.predecessors.have_left.get(index)) {
+        for has_left in &self.before.have_left {
             has_left.store(true, Ordering::Release);
         }
     }
 
     /// Returns the hops to ask before all others.
     pub(super) fn before_all(&self, request: &Request) -> Vec<usize> {
-        let Predecessors { hops, have_left } = &self.predecessors;
+        let Before {
+            hops, have_left, ..
+        } = &self.before;
         if hops.is_empty() || !is_for_a_blob(request) {
             return Vec::new();
         }
@@ -69,45 +110,74 @@ impl Upstream {
     }
 
     pub(super) fn is_predecessor(&self, hop: usize) -> bool {
-        self.predecessors.hops.contains(&hop)
+        self.before.hops.contains(&hop)
     }
 
-    /// Asks it in the name of whoever asks us: it decides as we do.
+    /// Asks it for what `request` asks for, in nobody's name. It answers at once or is not asked any more.
     pub(super) async fn ask_predecessor(
         &self,
-        hop: &Hop,
+        hop: usize,
         request: &Request,
         ticket: &Ticket<'_>,
     ) -> Result<Response, Error> {
-        let client = match &request.authority {
-            Authority::Client(value) => Authorization::of_client(value),
-            // A login of a job that warms means something to the registry alone.
-            Authority::Nobody | Authority::Cache | Authority::Signed(_) | Authority::Login(_) => {
-                None
-            }
-        };
-        self.follow(&hop.url, request, client.as_ref(), Some(ticket))
-            .await
-    }
-}
-
-impl Upstream {
-    /// As `hear`, for a predecessor: nothing but a blob is an answer.
-    pub(super) fn hear_predecessor(
-        &self,
-        ticket: Ticket<'_>,
-        hop: usize,
-        outcome: Result<Response, Error>,
-    ) -> Heard {
-        if matches!(outcome, Err(Error::Unreachable { .. })) {
-            self.has_left(hop);
+        let asked = rt::timeout(PREDECESSOR_PATIENCE, self.ask_over_pair(hop, request)).await;
+        let outcome = asked.unwrap_or_else(|_| Err(unreachable(io::ErrorKind::TimedOut.into())));
+        ticket.hear();
+        if let (Err(error), Some(index)) = (&outcome, self.before.index(hop)) {
+            tracing::debug!(%error, "a process before this one is not asked any more");
+            self.before.have_left[index].store(true, Ordering::Release);
         }
+        outcome
+    }
+
+    async fn ask_over_pair(&self, hop: usize, request: &Request) -> Result<Response, Error> {
+        let passing = self.before.passing.as_ref().zip(self.before.index(hop));
+        let Some((passing, back)) = passing else {
+            return Err(unreachable(io::ErrorKind::NotFound.into()));
+        };
+        let paired = rt::blocking(rt::tcp_pair).await;
+        let (ours, theirs) = paired
+            .and_then(std::convert::identity)
+            .map_err(unreachable)?;
+        passing.pass(back, theirs).map_err(unreachable)?;
+        let socket = Socket::adopt(ours).map_err(unreachable)?;
+        let base = &self.hops[hop].url;
+        let request = Request {
+            authority: Authority::Nobody,
+            ..request.clone()
+        };
+        let url = request.address(base)?;
+        let via = self.instance.via(&request.trail);
+        let head = request.head(&url, None, Some(&via), self.next_span(), NAME);
+        let peer = Peer::of(self.exchanger.client, &url).ok_or(Error::Request("not a path"))?;
+        let response = self
+            .exchanger
+            .exchange_over(socket, peer, NAME, &head)
+            .await?;
+        Ok(response.of_hop(NAME, true))
+    }
+
+    /// As `hear`, for a predecessor: nothing but a blob is an answer.
+    pub(super) fn hear_predecessor(ticket: Ticket<'_>, outcome: Result<Response, Error>) -> Heard {
         ticket.answered(HopOutcome::Answered);
         match outcome {
             Ok(response) if matches!(response.status(), 200 | 206) => Heard::Answer(Ok(response)),
             outcome => Heard::Failed(outcome),
         }
     }
+}
+
+impl Response {
+    /// Says whether it is a next hop's, which knows who may have what, and not the process before this one's.
+    #[must_use]
+    pub fn is_word_of_hop(&self) -> bool {
+        self.hop() != NAME
+    }
+}
+
+fn unreachable(source: io::Error) -> Error {
+    let host = NAME.to_owned();
+    Error::Unreachable { host, source }
 }
 
 fn is_for_a_blob(request: &Request) -> bool {

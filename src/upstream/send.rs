@@ -203,7 +203,7 @@ impl Upstream {
         outcome: Result<Response, Error>,
     ) -> Heard {
         if self.is_predecessor(permit.hop()) {
-            return self.hear_predecessor(ticket, permit.hop(), outcome);
+            return Self::hear_predecessor(ticket, outcome);
         }
         let slow = match &outcome {
             Ok(response) => slow(response, request),
@@ -250,7 +250,7 @@ impl Upstream {
     ) -> Result<Response, Error> {
         let hop = &self.hops[index];
         if self.is_predecessor(index) {
-            return self.ask_predecessor(hop, request, ticket).await;
+            return self.ask_predecessor(index, request, ticket).await;
         }
         let ticket = Some(ticket);
         match &request.authority {
@@ -318,7 +318,7 @@ impl Upstream {
 
     /// Returns the id of one more request within its trace: the ids of a process differ, and nobody outside can
     /// tell them from random ones.
-    fn next_span(&self) -> u64 {
+    pub(super) fn next_span(&self) -> u64 {
         self.spans
             .hash_one(self.requests.fetch_add(1, Ordering::Relaxed))
     }

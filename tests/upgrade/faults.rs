@@ -1,11 +1,13 @@
 //! Upgrades that do not come to be, and processes that do not live to see the end of one.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::process::Signal;
 
-use super::{Line, has_ended, nth, patient};
+use super::{Line, has_ended, nth, patient, socket_inodes};
 use crate::support::blob::assert_same;
 use crate::support::origin::{Gate, Plan};
 use crate::support::process::{run, until};
@@ -113,4 +115,83 @@ fn nobody_takes_over_by_its_environment_alone() {
     // A variable that is left over, or somebody else's, must not make a process wait for sockets.
     let rig = Rig::with(Transship::options().env("TRANSSHIP_PREDECESSOR", "1"));
     assert!(rig.hit(4, 1000).len() == 1000 && BINARY.contains("transship"));
+}
+
+#[test]
+fn a_stop_while_the_next_process_starts_stops_both() {
+    // Whoever stops a service finds it stopped, whatever was under way.
+    let mut rig = Rig::start();
+    let addr = rig.transship.addr;
+    rig.transship.process.signal(Signal::USR2);
+    rig.transship.process.signal(Signal::TERM);
+    rig.transship.process.exit();
+    until("nobody listens any more", || {
+        std::net::TcpStream::connect(addr).is_err()
+    });
+}
+
+#[test]
+fn a_process_that_stands_still_holds_up_nobody_for_long() {
+    let mut rig = patient(false);
+    let slow = rig.origin.make(5, 8 * 1024 * 1024);
+    let gate = Gate::new();
+    rig.origin
+        .plan(&slow, Plan::whole().wait_at(1024 * 1024, &gate));
+    let mut before = rig.transship.client();
+    before.ask("GET", &slow.path(), &[]);
+    before.wait_for_byte();
+    let mut line = Line::new(&mut rig.transship);
+    line.upgrade();
+    line.transship.process.signal(Signal::STOP);
+    for seed in 6..9 {
+        let blob = rig.origin.make(seed, 1000);
+        assert!(line.transship.get(&blob.path()).whole);
+    }
+    // Asked once, and given up.
+    let text = "a process before this one is not asked any more";
+    let said = line.transship.process.log().matches(text).count();
+    assert!(said <= 4, "{said}");
+    line.transship.process.signal(Signal::CONT);
+    gate.open();
+    assert_same(&before.reply("GET").body, &slow.bytes);
+}
+
+#[test]
+fn connections_of_clients_are_inherited_by_nobody() {
+    // They would stay open in process after process, and their clients wait for ever.
+    let mut rig = patient(false);
+    let blob = rig.hit(10, 1000);
+    let addr = rig.transship.addr;
+    let over = AtomicBool::new(false);
+    let mut line = Line::new(&mut rig.transship);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    assert_eq!(client::get(addr, &blob.path()).status(), 200);
+                }
+            });
+        }
+        for _ in 0..10 {
+            line.upgrade();
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    line.until_alone();
+    let last = *line.ids.last().unwrap();
+    until("no connection is left", || established(last, addr) == 0);
+}
+
+/// How many connections to `addr` a process holds.
+fn established(id: u32, addr: SocketAddr) -> usize {
+    let inodes = socket_inodes(id);
+    let table = fs::read_to_string(format!("/proc/{id}/net/tcp")).unwrap();
+    let port = format!(":{:04X}", addr.port());
+    table
+        .lines()
+        .skip(1)
+        .map(|row| row.split_whitespace().collect::<Vec<_>>())
+        .filter(|row| row[1].ends_with(&port) && row[3] != "0A")
+        .filter(|row| inodes.iter().any(|inode| inode == row[9]))
+        .count()
 }

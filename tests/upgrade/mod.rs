@@ -88,11 +88,7 @@ fn has_ended(id: u32) -> bool {
 
 /// The addresses of this host that a process listens on.
 fn listens_on(id: u32) -> Vec<SocketAddr> {
-    let inodes: Vec<String> = fs::read_dir(format!("/proc/{id}/fd"))
-        .unwrap()
-        .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
-        .filter_map(|link| Some(socket_inode(&link)?.to_owned()))
-        .collect();
+    let inodes = socket_inodes(id);
     let table = fs::read_to_string(format!("/proc/{id}/net/tcp")).unwrap();
     let rows = table
         .lines()
@@ -102,6 +98,15 @@ fn listens_on(id: u32) -> Vec<SocketAddr> {
     let port = |row: &Vec<&str>| u16::from_str_radix(row[1].split(':').nth(1).unwrap(), 16);
     found
         .map(|row| SocketAddr::from(([127, 0, 0, 1], port(&row).unwrap())))
+        .collect()
+}
+
+/// The sockets that a process has, by their inodes.
+fn socket_inodes(id: u32) -> Vec<String> {
+    fs::read_dir(format!("/proc/{id}/fd"))
+        .unwrap()
+        .filter_map(|entry| fs::read_link(entry.ok()?.path()).ok())
+        .filter_map(|link| Some(socket_inode(&link)?.to_owned()))
         .collect()
 }
 

@@ -33,6 +33,27 @@ pub(super) fn send(
     message: &[u8],
     descriptors: &[BorrowedFd<'_>],
 ) -> io::Result<()> {
+    send_with(end, message, descriptors, SendFlags::empty())
+}
+
+/// As [`send`], without waiting for room.
+///
+/// # Errors
+/// As [`send`]; `WouldBlock` when the other process takes nothing.
+pub(super) fn offer(
+    end: impl AsFd,
+    message: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    send_with(end, message, descriptors, SendFlags::DONTWAIT)
+}
+
+fn send_with(
+    end: impl AsFd,
+    message: &[u8],
+    descriptors: &[BorrowedFd<'_>],
+    flags: SendFlags,
+) -> io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !descriptors.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
@@ -42,7 +63,7 @@ pub(super) fn send(
         end,
         &[IoSlice::new(message)],
         &mut ancillary,
-        SendFlags::NOSIGNAL,
+        flags | SendFlags::NOSIGNAL,
     )?;
     Ok(())
 }

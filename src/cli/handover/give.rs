@@ -2,14 +2,14 @@
 
 use std::ffi::OsString;
 use std::io;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::channel::{self, DESCRIPTORS_MAX};
 use super::{Bound, GO, Offer, READY, VARIABLE};
@@ -51,6 +51,21 @@ impl Heir {
             tracing::error!(%error, "the process that took over has ended");
         }
     }
+
+    /// Waits for the next connection that it passes, and how far back it is for; `None` when it has ended.
+    pub(in crate::cli) fn next(&self) -> Option<(usize, TcpStream)> {
+        // Where that fails, it is asked for nothing for a minute, and then for nothing at all.
+        let _ = set_socket_timeout(&self.channel, Timeout::Recv, None);
+        loop {
+            let (message, descriptors) = channel::receive(&self.channel).ok()?;
+            let [back] = message.as_slice() else {
+                return None;
+            };
+            if let Some(descriptor) = descriptors.into_iter().next() {
+                return Some((usize::from(*back), TcpStream::from(descriptor)));
+            }
+        }
+    }
 }
 
 impl Giving {
@@ -62,7 +77,7 @@ impl Giving {
     /// When the kernel does not tell where the program lies.
     pub(in crate::cli) fn new(bound: Bound) -> io::Result<Self> {
         Ok(Self {
-            program: std::env::current_exe()?,
+            program: program()?,
             arguments: std::env::args_os().skip(1).collect(),
             bound,
         })
@@ -71,18 +86,14 @@ impl Giving {
     /// Starts the next process, gives it the sockets, and waits until it could serve. Blocks for as long as that takes,
     /// a minute at most.
     ///
-    /// - `ask_at`: where it may ask for what is on its way here, and to those before this process.
-    ///
     /// # Errors
     /// Why it does not serve; it is not there any more then.
-    pub(in crate::cli) fn start(&self, ask_at: Vec<String>) -> io::Result<Heir> {
+    pub(in crate::cli) fn start(&self) -> io::Result<Heir> {
         if std::process::id() == 1 {
             return Err(io::Error::other(FIRST));
         }
         let (ours, theirs) = channel::pair()?;
-        let told =
-            |e: io::Error| io::Error::new(e.kind(), format!("{}: {e}", self.program.display()));
-        let launched = Command::new(&self.program)
+        let mut launcher = Command::new(&self.program)
             .args(&self.arguments)
             .env(VARIABLE, std::process::id().to_string())
             // Those were for this process alone; systemd takes the watchdog's word from the main one.
@@ -91,41 +102,32 @@ impl Giving {
             .env_remove("LISTEN_FDS")
             .env_remove("LISTEN_FDNAMES")
             .stdin(Stdio::from(theirs))
-            .status();
-        let launched = launched.map_err(told)?;
-        if !launched.success() {
-            return Err(io::Error::other(format!(
-                "{}: {launched}",
-                self.program.display()
-            )));
-        }
-        let mut id = None;
-        match self.give(&ours, ask_at, &mut id) {
-            Ok(id) => Ok(Heir { id, channel: ours }),
-            Err(error) => {
-                if let Some(process) = id.and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)) {
-                    // It may have ended by itself.
-                    let _ = kill_process(process, Signal::KILL);
-                }
-                Err(error)
+            .spawn()
+            .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", self.program.display())))?;
+        let mut process = None;
+        let given = self.give(&ours, &mut process);
+        if given.is_err() {
+            // It may have ended by itself. If it is another program it is not the one that starts another, but itself.
+            drop(launcher.kill());
+            if let Some(process) = process {
+                let _ = pidfd_send_signal(process, Signal::KILL);
             }
         }
+        drop(launcher.wait());
+        let id = given?;
+        Ok(Heir { id, channel: ours })
     }
 
-    /// - `id`: is set as soon as it is known whom there is to be ended if this fails.
-    fn give(
-        &self,
-        channel: &OwnedFd,
-        ask_at: Vec<String>,
-        id: &mut Option<u32>,
-    ) -> io::Result<u32> {
+    /// - `process`: is set as soon as it is known who has to be ended if this fails.
+    fn give(&self, channel: &OwnedFd, process: &mut Option<OwnedFd>) -> io::Result<u32> {
         set_socket_timeout(channel, Timeout::Recv, Some(READY_WITHIN))?;
-        let process = told_id(channel)?;
-        *id = Some(process);
+        let id = told_id(channel)?;
+        // By a descriptor: an id may be another's by the time that it is used.
+        *process = pidfd_open(id, PidfdFlags::empty()).ok();
         let offer = Offer {
             clients: self.bound.clients.len(),
             admin: self.bound.admin.len(),
-            ask_at,
+            chosen_by: self.bound.chosen_by,
         };
         let offer = serde_json::to_vec(&offer)?;
         let sockets = self.bound.clients.iter().chain(&self.bound.admin);
@@ -136,17 +138,28 @@ impl Giving {
             channel::send(channel, b"more", part)?;
         }
         match hear(channel)?.as_str() {
-            READY => Ok(process),
+            READY => Ok(id.as_raw_pid().cast_unsigned()),
             _ => Err(io::Error::other(STRANGE)),
         }
     }
 }
 
 /// Waits for the first word of the next process: its id.
-fn told_id(channel: &OwnedFd) -> io::Result<u32> {
-    let id = hear(channel)?.parse().ok();
-    id.filter(|id| *id > 1)
-        .ok_or_else(|| io::Error::other(STRANGE))
+fn told_id(channel: &OwnedFd) -> io::Result<Pid> {
+    let id = hear(channel)?.parse().ok().and_then(Pid::from_raw);
+    let id = id.filter(|id| !id.is_init());
+    id.ok_or_else(|| io::Error::other(STRANGE))
+}
+
+/// Returns where this program was started from, links and all: what stands there by the time of an upgrade is what is
+/// to run.
+fn program() -> io::Result<PathBuf> {
+    let named = std::env::args_os().next().map(PathBuf::from);
+    match named.filter(|named| named.components().count() > 1) {
+        Some(path) => std::path::absolute(path),
+        // Found by the PATH of whoever started it.
+        None => std::env::current_exe(),
+    }
 }
 
 /// Waits for a word of the next process.

@@ -1,15 +1,18 @@
 //! The side of the process that takes over.
 
 use std::io;
-use std::net::TcpListener;
-use std::os::fd::OwnedFd;
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::process::Command;
+use std::sync::Arc;
 
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::Pid;
 
 use super::channel;
-use super::{Bound, Offer, READY, VARIABLE};
+use super::{BACK_MAX, Bound, GO, Offer, READY, VARIABLE};
+use crate::rt;
+use crate::upstream::{Passing, Predecessors};
 
 /// Starts this very command once more, where this process was started only for that, and returns whether it could.
 pub(in crate::cli) fn launch() -> Option<io::Result<()>> {
@@ -17,6 +20,7 @@ pub(in crate::cli) fn launch() -> Option<io::Result<()>> {
     let is_meant =
         named().is_some_and(|named| parent == Some(named)) && at_standard_input() == parent;
     is_meant.then(|| {
+        rt::inherit_nothing()?;
         let program = std::env::current_exe()?;
         let arguments = std::env::args_os().skip(1);
         // Its standard input is ours. It is nobody's child when this process ends, as it does now.
@@ -37,9 +41,30 @@ fn at_standard_input() -> Option<i32> {
 
 /// The process that this one takes over from.
 #[derive(Debug)]
-pub(in crate::cli) struct Predecessor {
-    /// Where it, and those before it, may be asked for blobs that are on their way to them: secrets.
-    pub(in crate::cli) ask_at: Vec<String>,
+pub(in crate::cli) struct Predecessor(());
+
+/// The way to the processes before this one.
+#[derive(Debug)]
+pub(in crate::cli) struct Way(());
+
+impl Way {
+    /// Passes on what the next process has for one before this one.
+    ///
+    /// # Errors
+    /// When there is nobody.
+    pub(in crate::cli) fn back(back: usize, connection: &TcpStream) -> io::Result<()> {
+        let back = u8::try_from(back)
+            .ok()
+            .filter(|back| usize::from(*back) < BACK_MAX);
+        let back = back.ok_or(io::ErrorKind::InvalidInput)?;
+        channel::offer(io::stdin(), &[back], &[connection.as_fd()])
+    }
+}
+
+impl Passing for Way {
+    fn pass(&self, back: usize, connection: TcpStream) -> io::Result<()> {
+        Self::back(back, &connection)
+    }
 }
 
 impl Predecessor {
@@ -65,22 +90,34 @@ impl Predecessor {
             .into_iter()
             .map(|one: OwnedFd| TcpListener::from(one));
         let bound = Bound {
+            chosen_by: offer.chosen_by,
             clients: sockets.by_ref().take(offer.clients).collect(),
             admin: sockets.collect(),
         };
-        let ask_at = offer.ask_at;
-        Ok(Some((Self { ask_at }, bound)))
+        Ok(Some((Self(()), bound)))
+    }
+
+    /// Returns the way to it, and to those before it.
+    pub(in crate::cli) fn way(&self) -> Predecessors {
+        Predecessors {
+            count: BACK_MAX,
+            passing: Arc::new(Way(())),
+        }
     }
 
     /// Tells it that this process is ready, waits until it takes no more connections, and calls `left` when it has
     /// ended.
     ///
     /// # Errors
-    /// When no thread can be started.
+    /// When it ends before it says so: it was stopped, and so is this one then. When no thread can be started.
     pub(in crate::cli) fn relieve(self, left: impl FnOnce() + Send + 'static) -> io::Result<()> {
-        // If it has ended, nobody but this process is there to go on.
-        drop(channel::send(io::stdin(), READY.as_bytes(), &[]));
-        drop(channel::receive(io::stdin()));
+        channel::send(io::stdin(), READY.as_bytes(), &[])?;
+        let (word, _) = channel::receive(io::stdin())?;
+        if word != GO {
+            return Err(io::Error::other(
+                "the process before this one has ended, and not said that this one is to go on",
+            ));
+        }
         std::thread::Builder::new()
             .name("predecessor".to_owned())
             .spawn(move || {
