@@ -6,7 +6,9 @@
 #   packaging/release.sh --check   builds twice, from copies of the commit in two folders, and compares
 #
 # What would differ from build to build is fixed here: times are that of the commit, the crates those of Cargo.lock,
-# paths are cut to where they begin to mean something, code generation is by the profile of Cargo.toml.
+# code generation is by the profile of Cargo.toml, and sources, crates and output lie in the same places each time, in a
+# mount namespace of the build's own. Cutting paths by --remap-path-prefix alone is not enough: names of symbols follow
+# from the flags, too.
 set -euo pipefail
 umask 022
 export LC_ALL=C TZ=UTC
@@ -14,21 +16,31 @@ top=$(cd "$(dirname "$0")/.." && pwd)
 SOURCE_DATE_EPOCH=$(git -C "$top" log -1 --format=%ct)
 export SOURCE_DATE_EPOCH
 
-# Builds the sources in $1, with whatever cargo needs below $2.
+# Builds the sources in $1, with whatever cargo needs below $2, at places that are the same for everyone.
 build() {
     local sources=$1 target=$2
-    local home=${CARGO_HOME:-$HOME/.cargo} toolchain
+    local home=${CARGO_HOME:-$HOME/.cargo} toolchain own=()
     toolchain=$(cd "$sources" && rustc --print sysroot)
-    # Paths of sources stand in panics' messages and in debug information; those of C in aws-lc's.
-    local from="$sources=transship"
+    mkdir -p "$target"
+    # Who is not root gets the right to mount in a user namespace.
+    ((EUID == 0)) || own=(--user --map-root-user)
     # Nothing of the caller's may leak in: RUSTFLAGS below replaces it, profiles are not to be overridden.
     (
-        cd "$sources"
-        unset "${!CARGO_PROFILE_@}" CARGO_BUILD_RUSTFLAGS
-        export CARGO_TARGET_DIR=$target CARGO_INCREMENTAL=0
-        export RUSTFLAGS="--remap-path-prefix=$from --remap-path-prefix=$target=target --remap-path-prefix=$home=cargo --remap-path-prefix=$toolchain=rust"
-        export CFLAGS="-ffile-prefix-map=$from -ffile-prefix-map=$target=target -ffile-prefix-map=$home=cargo"
-        nice cargo build --release --locked --bin transship
+        unset "${!CARGO_PROFILE_@}" CARGO_BUILD_RUSTFLAGS RUSTC_WRAPPER CARGO_BUILD_RUSTC_WRAPPER
+        export sources target home toolchain
+        unshare "${own[@]}" --mount --propagation private bash -euc '
+            mount -t tmpfs build /mnt
+            mkdir /mnt/{sources,target,cargo,toolchain}
+            mount --bind "$sources" /mnt/sources
+            mount --bind "$target" /mnt/target
+            mount --bind "$home" /mnt/cargo
+            mount --bind "$toolchain" /mnt/toolchain
+            cd /mnt/sources
+            export PATH=/mnt/toolchain/bin:$PATH CARGO_HOME=/mnt/cargo CARGO_TARGET_DIR=/mnt/target CARGO_INCREMENTAL=0
+            export RUSTFLAGS="--remap-path-prefix=/mnt/="
+            export CFLAGS="-ffile-prefix-map=/mnt/="
+            nice cargo build --release --locked --bin transship
+        '
     )
 }
 
