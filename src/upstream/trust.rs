@@ -207,6 +207,11 @@ fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
 }
 
+/// Says whether the peer's own certificate is one of an authority. The type that says so is of a library below.
+fn is_authority(error: &io::Error) -> bool {
+    format!("{error:?}").contains("CaUsedAsEndEntity")
+}
+
 /// Returns what is wrong with the TLS of `host`, and where it can be known, what to do.
 pub(super) fn explain(host: &str, error: &io::Error) -> String {
     use rustls::AlertDescription::CertificateRequired;
@@ -219,6 +224,10 @@ pub(super) fn explain(host: &str, error: &io::Error) -> String {
         Some(InvalidCertificate(
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
         )) => format!("{host} shows a certificate for another name"),
+        Some(InvalidCertificate(CertificateError::Other(_))) if is_authority(error) => format!(
+            "{host} shows an authority's own certificate (CA:TRUE), which is no server's: make it one without CA:TRUE, \
+             signed by that authority"
+        ),
         Some(InvalidMessage(_)) => format!("{host} does not speak TLS at that port: {error}"),
         Some(AlertReceived(CertificateRequired)) => format!(
             "{host} wants a client certificate: give `transship.upstream.client_certificate`"
