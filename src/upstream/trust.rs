@@ -259,4 +259,32 @@ mod tests {
         std::fs::write(&path, broken).unwrap();
         assert!(reason(&path).contains("ca.pem: "));
     }
+    #[test]
+    fn a_server_with_an_authority_s_own_certificate_is_told_what_to_do() {
+        // What `openssl req -x509` makes, unless told otherwise.
+        let mut params = rcgen::CertificateParams::new(vec!["h.example".to_owned()]).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.der().clone()).unwrap();
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let verifier =
+            rustls::client::WebPkiServerVerifier::builder_with_provider(roots.into(), provider)
+                .build()
+                .unwrap();
+        let name = "h.example".try_into().unwrap();
+        let now = rustls_pki_types::UnixTime::now();
+        let refused = rustls::client::danger::ServerCertVerifier::verify_server_cert(
+            &*verifier,
+            certificate.der(),
+            &[],
+            &name,
+            &[],
+            now,
+        );
+        let error = io::Error::new(io::ErrorKind::InvalidData, refused.unwrap_err());
+        let said = explain("h.example", &error);
+        assert!(said.contains("(CA:TRUE), which is no server's"), "{said}");
+    }
 }

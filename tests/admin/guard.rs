@@ -108,7 +108,7 @@ fn with_a_token_nobody_is_let_in_without_it() {
         );
     }
     transship(&url(&server), &["status"]).expect(1, &["token is wanted"]);
-    let mut command = std::process::Command::new(BINARY);
+    let mut command = Command::new(BINARY);
     command
         .arg("status")
         .env("TRANSSHIP_ADMIN", url(&server))
