@@ -8,7 +8,7 @@
 //! A browser says in `Origin` on whose behalf it asks: a page of another place is refused. What changes
 //! something wants a media type or a field that no page can send without asking first.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::page::Page;
 use crate::auth::Secret;
@@ -25,6 +25,16 @@ pub(super) enum Door {
     Network,
 }
 
+impl Door {
+    /// Returns the door that a socket listening at `addr` is. Every address of the host is not loopback alone.
+    pub(super) fn of(addr: SocketAddr) -> Self {
+        match addr.ip().to_canonical().is_loopback() {
+            true => Self::Loopback,
+            false => Self::Network,
+        }
+    }
+}
+
 /// The field that stands for a media type, where there is no body.
 const OWN_FIELD: &str = "x-transship-admin";
 
@@ -39,6 +49,11 @@ pub(super) fn refuse(door: Door, token: Option<&Secret>, request: &Request<'_>) 
         if !is_own {
             return forbidden("FOREIGN_ORIGIN", "a page of another origin asks");
         }
+    }
+    // A page's GET without CORS brings no `Origin`; browsers of today say this instead.
+    if field(request, "sec-fetch-site").is_some_and(|site| site.eq_ignore_ascii_case("cross-site"))
+    {
+        return forbidden("FOREIGN_ORIGIN", "a page of another site asks");
     }
     match (door, token) {
         (Door::Local, _) => {}
@@ -139,6 +154,20 @@ mod tests {
     }
 
     #[test]
+    fn only_an_address_of_loopback_is_a_door_of_this_host() {
+        for (addr, door) in [
+            ("127.0.0.1:1", Door::Loopback),
+            ("[::1]:1", Door::Loopback),
+            ("[::ffff:127.0.0.1]:1", Door::Loopback),
+            ("0.0.0.0:1", Door::Network),
+            ("[::]:1", Door::Network),
+            ("10.0.0.1:1", Door::Network),
+        ] {
+            assert_eq!(Door::of(addr.parse().unwrap()), door, "{addr}");
+        }
+    }
+
+    #[test]
     fn a_token_is_wanted_everywhere_but_at_the_socket() {
         let get = |more: &str| format!("GET /v1/status HTTP/1.1\r\nHost: cache.example{more}");
         for door in [Door::Loopback, Door::Network] {
@@ -179,6 +208,9 @@ mod tests {
                 None,
             ),
             ("GET", "\r\nOrigin: http://127.0.0.1:2", Some(403)),
+            ("GET", "\r\nSec-Fetch-Site: cross-site", Some(403)),
+            ("GET", "\r\nSec-Fetch-Site: same-origin", None),
+            ("GET", "\r\nSec-Fetch-Site: none", None),
             ("GET", "", None),
         ] {
             let head = format!("{method} /v1/drain HTTP/1.1\r\nHost: 127.0.0.1:1{more}");

@@ -3,7 +3,7 @@
 //! ```text
 //!  http.debug.addr ────────╮
 //!                          ├─▶ head, body ─▶ page: health, metrics      on the admin thread, never blocks
-//!  transship.admin.socket ─╯        ╰──────▶ guard ─▶ routes ─▶ api     on a helper thread, may block
+//!  transship.admin.socket ─╯        ╰──────▶ guard ─▶ routes ─▶ api     on a thread of its own, may block
 //! ```
 //!
 //! It runs on a thread of its own, so that no request here holds up a core, and a slow one no probe of
@@ -14,6 +14,7 @@
 //! - Health, readiness, metrics and the status page need no token and change nothing; the page itself holds no
 //!   figure, and asks for them under `/v1/`.
 //! - Everything under `/v1/` passes `guard` first.
+//! - No call of the API takes a helper thread that clients wait for: it has two of its own (`CALL_THREADS`).
 
 mod api;
 mod charts;
@@ -26,6 +27,7 @@ mod prometheus;
 mod pulse;
 mod recent;
 mod routes;
+mod seats;
 mod views;
 mod warm;
 
@@ -46,7 +48,7 @@ use crate::http::{Body, HeadScan, Method, Request, parse};
 use crate::limits::ADMIN_BODY_BYTES_MAX;
 use crate::metrics::Metrics;
 use crate::rt::{
-    self, Core, Cores, DeadlineKind, Flag, ListenAddr, Listener, LocalListener, LocalSocket,
+    self, Core, Cores, DeadlineKind, Flag, ListenAddr, Listener, LocalListener, LocalSocket, Pool,
     Socket, Tier,
 };
 use crate::store::Store;
@@ -57,6 +59,7 @@ use guard::Door;
 use page::{Page, Then};
 use pulse::Pulse;
 use routes::Route;
+use seats::Seats;
 
 pub use recent::{Event, Recent, Severity};
 
@@ -65,6 +68,9 @@ const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Wait after an accept that failed, for want of descriptors say.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// Threads for calls of the API: one that lists a million blobs leaves the other for a drain.
+const CALL_THREADS: usize = 2;
 
 /// What an operator may say about the admin address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,23 +148,29 @@ pub struct Parts {
 pub struct Admin {
     options: Options,
     api: Arc<Api>,
+    calls: Pool,
     pulse: RefCell<Pulse>,
+    seats: Seats,
 }
 
 impl Admin {
     /// Returns what shows `parts`.
-    #[must_use]
-    pub fn new(options: &Options, parts: Parts) -> Self {
+    ///
+    /// # Errors
+    /// When the threads of the API cannot be started.
+    pub fn new(options: &Options, parts: Parts) -> io::Result<Self> {
         let started = Instant::now();
-        Self {
+        Ok(Self {
             options: options.clone(),
             api: Arc::new(Api {
                 parts,
                 started,
                 charts: charts::Charts::default(),
             }),
+            calls: Pool::start("admin-call", CALL_THREADS)?,
             pulse: RefCell::default(),
-        }
+            seats: Seats::default(),
+        })
     }
 
     /// Serves what listens on a thread of its own until the process ends.
@@ -183,9 +195,12 @@ impl Admin {
         local: Option<UnixListener>,
         core: &Core,
     ) -> io::Result<()> {
-        let tcp = tcp
-            .map(|tcp| Listener::adopt(tcp, &core.tier))
-            .transpose()?;
+        let adopt = |tcp: TcpListener| {
+            // The socket's own address counts: a service manager's may be another than the configuration's.
+            let door = Door::of(tcp.local_addr()?);
+            Ok::<_, io::Error>((Listener::adopt(tcp, &core.tier)?, door))
+        };
+        let tcp = tcp.map(adopt).transpose()?;
         let local = local
             .map(|local| LocalListener::adopt(local, &core.tier))
             .transpose()?;
@@ -193,8 +208,8 @@ impl Admin {
         if let Some(local) = local {
             rt::spawn(Rc::clone(&admin).serve_local(local));
         }
-        if let Some(tcp) = tcp {
-            rt::spawn(Rc::clone(&admin).serve_tcp(tcp));
+        if let Some((tcp, door)) = tcp {
+            rt::spawn(Rc::clone(&admin).serve_tcp(tcp, door));
         }
         loop {
             let beats = admin.api.parts.metrics.beats();
@@ -203,13 +218,7 @@ impl Admin {
         }
     }
 
-    async fn serve_tcp(self: Rc<Self>, listener: Listener) {
-        let is_loopback = self.options.listen.is_some_and(|addr| addr.is_loopback());
-        let door = if is_loopback {
-            Door::Loopback
-        } else {
-            Door::Network
-        };
+    async fn serve_tcp(self: Rc<Self>, listener: Listener, door: Door) {
         let succeeded = Arc::clone(&self.api.parts.succeeded);
         loop {
             let until = std::pin::pin!(succeeded.wait());
@@ -217,7 +226,7 @@ impl Admin {
                 Some(Ok((socket, _))) => {
                     socket.set_deadline(DEADLINE, DeadlineKind::Whole);
                     let admin = Rc::clone(&self);
-                    rt::spawn(async move { admin.answer(Stream::Tcp(socket), door).await });
+                    rt::spawn(async move { admin.seat(Stream::Tcp(socket), door).await });
                 }
                 Some(Err(error)) => rest_after(&error).await,
                 None => {}
@@ -235,12 +244,18 @@ impl Admin {
                 Ok(socket) => {
                     socket.set_deadline(DEADLINE, DeadlineKind::Whole);
                     let admin = Rc::clone(&self);
-                    rt::spawn(
-                        async move { admin.answer(Stream::Local(socket), Door::Local).await },
-                    );
+                    let stream = Stream::Local(socket);
+                    rt::spawn(async move { admin.seat(stream, Door::Local).await });
                 }
                 Err(error) => rest_after(&error).await,
             }
+        }
+    }
+
+    /// Answers one request where there is a seat left, and closes.
+    async fn seat(&self, stream: Stream, door: Door) {
+        if let Some(_seat) = self.seats.take() {
+            self.answer(stream, door).await;
         }
     }
 
@@ -339,7 +354,7 @@ impl Admin {
             body,
         };
         let api = Arc::clone(&self.api);
-        let answered = rt::blocking(move || api.answer(&request)).await;
+        let answered = self.calls.run(move || api.answer(&request)).await;
         answered.unwrap_or_else(|error| Page::error(500, "INTERNAL", &error.to_string()))
     }
 

@@ -48,7 +48,11 @@ impl Api {
         let order = read(body).map_err(|wrong| bad(&wrong))?;
         match self.parts.warm.submit(order) {
             Some(job) => Ok(Page::json(202, &job)),
-            None => Err(Page::error(429, "BUSY", "too many jobs wait already")),
+            None => Err(Page::error(
+                429,
+                "BUSY",
+                "too many jobs wait already, or the server stops",
+            )),
         }
     }
 

@@ -229,7 +229,7 @@ fn start_admin(
     });
     let (local, file) = local.transpose()?.unzip();
     if tcp.is_some() || local.is_some() {
-        Admin::new(options, parts).start(tcp, local)?;
+        Admin::new(options, parts)?.start(tcp, local)?;
     }
     Ok((bound, file))
 }

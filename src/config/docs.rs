@@ -141,6 +141,7 @@ fn kind(kind: Kind) -> String {
         Kind::Entries | Kind::Sections => "list of maps".to_owned(),
         Kind::Map => "map".to_owned(),
         Kind::Headers => "map of lists".to_owned(),
+        Kind::SecretHeaders => "map of lists, values never printed".to_owned(),
         Kind::Text => "text".to_owned(),
         Kind::Secret => "text, never printed".to_owned(),
         Kind::Bool => "boolean".to_owned(),

@@ -96,7 +96,7 @@ fn resolve(prefix: &str, segments: &[&str]) -> Option<Vec<Step>> {
         return Some(prepend(Step::Index(index), below));
     }
     match key {
-        Some(key) if matches!(key.kind, Kind::Map | Kind::Headers) => {
+        Some(key) if matches!(key.kind, Kind::Map | Kind::Headers | Kind::SecretHeaders) => {
             Some(vec![Step::Key(segments.join("_"))])
         }
         Some(key) if matches!(key.treatment, Treatment::Ignored(_) | Treatment::Refused(_)) => {

@@ -73,7 +73,7 @@ fn values(reader: &mut Reader, spot: &Spot<'_>, name: &str) -> Option<Vec<String
             );
             return None;
         }
-        reader.row(&item.shown, text, item.origin());
+        reader.row_of(item, text, item.origin());
         Some(text.clone())
     })?;
     Some(values.into_iter().map(|(_, value)| value).collect())

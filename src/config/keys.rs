@@ -66,6 +66,8 @@ pub enum Kind {
     Map,
     /// Header fields: names with a list of values each.
     Headers,
+    /// Header fields whose values are never printed.
+    SecretHeaders,
     /// A text.
     Text,
     /// A text that is never printed.
@@ -123,6 +125,11 @@ impl Kind {
                 | Self::Choices(_)
                 | Self::CipherSuites
         )
+    }
+
+    /// Says whether what stands there is never printed.
+    pub(super) const fn is_secret(self) -> bool {
+        matches!(self, Self::Secret | Self::SecretHeaders)
     }
 
     /// Says whether the value is one text, for which an environment variable need not be quoted YAML.
@@ -366,7 +373,7 @@ pub const TABLE: &[Key] = &[
     live("health.http", Kind::Sections, "", "Addresses that must answer a HEAD. HTTPS is trusted by the public authorities; \
          redirects are not followed."),
     live("health.http.uri", Kind::Text, "", "The address."),
-    live("health.http.headers", Kind::Headers, "", "Fields that are sent."),
+    live("health.http.headers", Kind::SecretHeaders, "", "Fields that are sent."),
     live("health.http.statuscode", Kind::Integer(100, 599), "200", "The status that is well."),
     live("health.http.timeout", POSITIVE, "5s", "How long an answer may take. (The registry's default is for ever.)"),
     live("health.http.interval", POSITIVE, "10s", "How often it is asked."),

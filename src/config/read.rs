@@ -142,7 +142,7 @@ impl Reader {
 
     /// Reports what stands at `spot`, with `want`: what is accepted.
     pub(super) fn refuse(&mut self, spot: &Spot<'_>, want: &str) {
-        let secret = spot.key().is_some_and(|key| key.kind == Kind::Secret);
+        let secret = spot.key().is_some_and(|key| key.kind.is_secret());
         let found = match spot.node.map(|node| &node.content) {
             Some(Content::Scalar(_)) if secret => "the value".to_owned(),
             Some(Content::Scalar(text)) => quoted(text),
@@ -175,12 +175,17 @@ impl Reader {
             self.refuse(spot, want);
             return None;
         };
-        let secret = spot.key().is_some_and(|key| key.kind == Kind::Secret);
-        match secret {
+        self.row_of(spot, text, origin);
+        Some(Some(value))
+    }
+
+    /// Leaves a row for `check` of `text`, which stands at `spot` or is its default: hidden where the key is secret.
+    pub(super) fn row_of(&mut self, spot: &Spot<'_>, text: &str, origin: Origin) {
+        let is_secret = spot.key().is_some_and(|key| key.kind.is_secret());
+        match is_secret {
             true => self.hidden_row(&spot.shown, text, origin),
             false => self.row(&spot.shown, text, origin),
         }
-        Some(Some(value))
     }
 
     /// Returns a duration, or `None` in the inner option where neither file nor table give one.

@@ -47,8 +47,8 @@ pub struct Check {
     pub threshold: u32,
 }
 
-/// What a check looks at.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a check looks at. `Debug` hides what is sent.
+#[derive(Clone, PartialEq, Eq)]
 pub enum Target {
     /// A file that must not be there (`health.file`).
     File(PathBuf),
@@ -66,14 +66,37 @@ pub enum Target {
 }
 
 impl Target {
-    /// Returns the check's name, which is the registry's.
+    /// Returns the check's name, which is the registry's but for what may be secret: it stands on pages that
+    /// everybody may see, and in the log.
     #[must_use]
     pub fn name(&self) -> String {
         match self {
             Self::File(path) => path.display().to_string(),
-            Self::Http { uri, .. } => uri.to_string(),
+            Self::Http { uri, .. } => {
+                let mut uri = uri.clone();
+                uri.set_query(None);
+                uri.set_fragment(None);
+                // An address that cannot have them has none.
+                let _ = uri.set_password(None);
+                let _ = uri.set_username("");
+                uri.to_string()
+            }
             Self::Tcp(addr) => addr.clone(),
         }
+    }
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.name())?;
+        if let Self::Http {
+            headers, status, ..
+        } = self
+        {
+            let names: Vec<_> = headers.iter().map(|(name, _)| name).collect();
+            write!(f, " {names:?} {status}")?;
+        }
+        Ok(())
     }
 }
 
@@ -178,5 +201,21 @@ impl Shared {
 
     fn tell(&self, state: &State) {
         (self.on_change)(!state.tally.failing().is_empty());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_is_named_without_what_may_be_secret() {
+        let target = Target::Http {
+            uri: Url::parse("https://u:pass@h.example:1/a?key=s3cret#x").unwrap(),
+            headers: vec![("X-A".to_owned(), "s3cret".to_owned())],
+            status: 200,
+        };
+        assert_eq!(target.name(), "https://h.example:1/a");
+        assert_eq!(format!("{target:?}"), "https://h.example:1/a [\"X-A\"] 200");
     }
 }

@@ -105,6 +105,9 @@ pub const LINGER: Duration = Duration::from_secs(2);
 pub const CLOSE_DELETED_EVERY: Duration = Duration::from_millis(100);
 /// Longest body of a request to the admin address, in bytes: a list of [`WARM_IMAGES_MAX`] references.
 pub const ADMIN_BODY_BYTES_MAX: usize = 512 * 1024;
+/// Most connections to the admin address and its Unix socket at once: each may bring a body of
+/// [`ADMIN_BODY_BYTES_MAX`].
+pub const ADMIN_CONNECTIONS_MAX: usize = 64;
 /// Fills that have ended which are remembered for operators: some 100 KiB.
 pub const FILLS_REMEMBERED: usize = 256;
 /// Blobs hashed at once because a power cut may have damaged them; others wait their turn.

@@ -207,6 +207,11 @@ fn tls_error(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
 }
 
+/// Says whether the peer's own certificate is one of an authority. The type that says so is of a library below.
+fn is_authority(error: &io::Error) -> bool {
+    format!("{error:?}").contains("CaUsedAsEndEntity")
+}
+
 /// Returns what is wrong with the TLS of `host`, and where it can be known, what to do.
 pub(super) fn explain(host: &str, error: &io::Error) -> String {
     use rustls::AlertDescription::CertificateRequired;
@@ -219,6 +224,10 @@ pub(super) fn explain(host: &str, error: &io::Error) -> String {
         Some(InvalidCertificate(
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
         )) => format!("{host} shows a certificate for another name"),
+        Some(InvalidCertificate(CertificateError::Other(_))) if is_authority(error) => format!(
+            "{host} shows an authority's own certificate (CA:TRUE), which is no server's: make it one without CA:TRUE, \
+             signed by that authority"
+        ),
         Some(InvalidMessage(_)) => format!("{host} does not speak TLS at that port: {error}"),
         Some(AlertReceived(CertificateRequired)) => format!(
             "{host} wants a client certificate: give `transship.upstream.client_certificate`"
@@ -249,5 +258,33 @@ mod tests {
         let broken = "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n";
         std::fs::write(&path, broken).unwrap();
         assert!(reason(&path).contains("ca.pem: "));
+    }
+    #[test]
+    fn a_server_with_an_authority_s_own_certificate_is_told_what_to_do() {
+        // What `openssl req -x509` makes, unless told otherwise.
+        let mut params = rcgen::CertificateParams::new(vec!["h.example".to_owned()]).unwrap();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.der().clone()).unwrap();
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let verifier =
+            rustls::client::WebPkiServerVerifier::builder_with_provider(roots.into(), provider)
+                .build()
+                .unwrap();
+        let name = "h.example".try_into().unwrap();
+        let now = rustls_pki_types::UnixTime::now();
+        let refused = rustls::client::danger::ServerCertVerifier::verify_server_cert(
+            &*verifier,
+            certificate.der(),
+            &[],
+            &name,
+            &[],
+            now,
+        );
+        let error = io::Error::new(io::ErrorKind::InvalidData, refused.unwrap_err());
+        let said = explain("h.example", &error);
+        assert!(said.contains("(CA:TRUE), which is no server's"), "{said}");
     }
 }

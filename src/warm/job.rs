@@ -28,7 +28,7 @@ pub struct Order {
     pub images: Vec<Image>,
     /// Which platforms of each; none is all of them.
     pub platforms: Vec<Platform>,
-    /// In whose name next hops are asked.
+    /// In whose name next hops are asked. A job has it apart, and forgets it when it ends.
     pub authority: Authority,
     /// Each image is pinned as soon as there is one.
     pub pin: bool,
@@ -86,6 +86,8 @@ pub(super) struct Job {
     /// Seconds since the epoch.
     pub(super) asked: u64,
     state: Mutex<State>,
+    /// Of the order, from where it is taken.
+    authority: Mutex<Authority>,
     is_cancelled: AtomicBool,
     cancelled: Notify,
 }
@@ -101,13 +103,14 @@ struct State {
 
 impl Job {
     /// - `now`: seconds since the epoch.
-    pub(super) fn new(id: u64, order: Order, now: u64) -> Self {
+    pub(super) fn new(id: u64, mut order: Order, now: u64) -> Self {
         let track = |_: &Image| Track {
             stage: Stage::Queued,
             progress: Progress::default(),
             active: Vec::new(),
         };
         let tracks = order.images.iter().map(track).collect();
+        let authority = std::mem::replace(&mut order.authority, Authority::Cache);
         Self {
             id,
             order,
@@ -119,6 +122,7 @@ impl Job {
                 tracks,
                 last_come: Instant::now(),
             }),
+            authority: Mutex::new(authority),
             is_cancelled: AtomicBool::new(false),
             cancelled: Notify::default(),
         }
@@ -130,8 +134,15 @@ impl Job {
         state.began = Some(now);
     }
 
+    /// Returns in whose name next hops are asked, as long as the job has not ended.
+    pub(super) fn authority(&self) -> Authority {
+        self.authority.lock().clone()
+    }
+
     /// Ends the job by what became of its images; returns how.
     pub(super) fn end(&self, now: u64) -> WarmOutcome {
+        // It is remembered for long, and shall not keep a password in memory for that.
+        *self.authority.lock() = Authority::Cache;
         let mut state = self.state.lock();
         for track in &mut state.tracks {
             track.active.clear();
@@ -168,8 +179,12 @@ impl Job {
         self.cancelled.wake_all();
     }
 
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.is_cancelled.load(Ordering::Acquire)
+    }
+
     pub(super) async fn until_cancelled(&self) {
-        let is_so = || self.is_cancelled.load(Ordering::Acquire).then_some(());
+        let is_so = || self.is_cancelled().then_some(());
         self.cancelled.wait(is_so).await;
     }
 
@@ -199,6 +214,7 @@ impl Job {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::upstream::Credentials;
     use crate::warm::failure::Kind;
 
     fn job(images: &[&str]) -> Job {
@@ -210,6 +226,23 @@ mod tests {
             patience: Duration::ZERO,
         };
         Job::new(1, order, 5)
+    }
+
+    #[test]
+    fn a_login_is_forgotten_when_its_job_has_ended() {
+        let login = Arc::new(Credentials {
+            username: "u".to_owned(),
+            password: "s3cret".to_owned(),
+        });
+        let order = Order {
+            authority: Authority::Login(Arc::clone(&login)),
+            ..job(&["a"]).order
+        };
+        let job = Job::new(1, order, 5);
+        job.begin(6);
+        assert!(matches!(job.authority(), Authority::Login(_)));
+        job.end(7);
+        assert_eq!(Arc::strong_count(&login), 1, "nobody else has it");
     }
 
     fn stage(job: &Job, image: usize, stage: Stage) {

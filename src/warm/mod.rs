@@ -115,19 +115,34 @@ impl Warm {
         Ok(warm)
     }
 
-    /// Begins no more jobs and breaks off those that run; what has come is kept. May block.
-    pub fn end(&self) {
+    /// Begins no more jobs and breaks off those that run; what has come is kept. Does not wait for them.
+    pub fn stop(&self) {
         self.is_ending.store(true, Ordering::Release);
+        let stopped = self.queue.lock().stop(now());
+        if stopped > 0 {
+            tracing::info!(jobs = stopped, "jobs to warm the store are broken off");
+        }
         self.changed.wake_all();
+    }
+
+    /// As [`Warm::stop`], and waits for the thread to end.
+    pub fn end(&self) {
+        self.stop();
         let thread = self.thread.lock().take();
         if let Some(Err(error)) = thread.map(Cores::join) {
             tracing::warn!(%error, "the thread that warms the store did not end well");
         }
     }
 
-    /// Adds a job; `None` if too many wait.
+    /// Adds a job; `None` if too many wait, or none is begun any more.
     pub fn submit(&self, order: Order) -> Option<Summary> {
-        let job = self.queue.lock().add(order, now())?;
+        let mut queue = self.queue.lock();
+        // Looked at under the lock: either this sees that it ends, or `stop` sees the job.
+        if self.is_ending.load(Ordering::Acquire) {
+            return None;
+        }
+        let job = queue.add(order, now())?;
+        drop(queue);
         let images = job.order.images.len();
         tracing::info!(job = job.id, images, "a job to warm the store was added");
         self.changed.wake_all();
@@ -171,10 +186,12 @@ impl Warm {
     async fn run(self: Arc<Self>) {
         loop {
             let step = self.changed.wait(|| {
+                let mut queue = self.queue.lock();
                 if self.is_ending.load(Ordering::Acquire) {
-                    return Some(Step::End);
+                    // Those that were broken off say so first.
+                    return queue.is_idle().then_some(Step::End);
                 }
-                self.queue.lock().next(now()).map(Step::Begin)
+                queue.next(now()).map(Step::Begin)
             });
             match step.await {
                 Step::End => return,
@@ -203,10 +220,7 @@ impl Warm {
     }
 
     async fn images(&self, job: &Job) {
-        let visit = self
-            .parts
-            .access
-            .operators_visit(job.order.authority.clone());
+        let visit = self.parts.access.operators_visit(job.authority());
         for (index, image) in job.order.images.iter().enumerate() {
             let Some(name) = image.name() else { continue };
             let fetch = Fetch {

@@ -59,6 +59,25 @@ impl Queue {
         self.ended.push_back(Arc::clone(job));
     }
 
+    /// Cancels all jobs: those that run end by themselves, the others have. Returns how many there were.
+    pub(super) fn stop(&mut self, now: u64) -> usize {
+        let waiting: Vec<_> = self.waiting.iter().map(Arc::clone).collect();
+        for job in &waiting {
+            job.cancel();
+            job.end(now);
+            self.end(job);
+        }
+        for job in &self.running {
+            job.cancel();
+        }
+        waiting.len() + self.running.len()
+    }
+
+    /// Says whether no job runs.
+    pub(super) fn is_idle(&self) -> bool {
+        self.running.is_empty()
+    }
+
     /// Says whether a job has not begun.
     pub(super) fn is_waiting(&self, job: &Job) -> bool {
         self.waiting.iter().any(|other| other.id == job.id)
@@ -79,7 +98,9 @@ impl Queue {
 mod tests {
     use std::time::Duration;
 
+    use super::super::job::Phase;
     use super::*;
+    use crate::metrics::WarmOutcome;
     use crate::upstream::Authority;
 
     fn order() -> Order {
@@ -114,5 +135,23 @@ mod tests {
             queue.end(&job);
         }
         assert!(queue.find(begun[0].id).is_none(), "long ago");
+    }
+    #[test]
+    fn a_stop_cancels_those_that_run_and_ends_those_that_wait() {
+        let mut queue = Queue::default();
+        let added: Vec<_> = (0..WARM_JOBS_RUNNING_MAX + 2)
+            .filter_map(|_| queue.add(order(), 1))
+            .collect();
+        let begun: Vec<_> = std::iter::from_fn(|| queue.next(2)).collect();
+        assert_eq!(queue.stop(3), added.len());
+        assert!(added.iter().all(|job| job.is_cancelled()));
+        assert!(!queue.is_idle(), "those that run end by themselves");
+        for job in begun {
+            job.end(4);
+            queue.end(&job);
+        }
+        assert!(queue.next(5).is_none(), "nothing waits");
+        let cancelled = Phase::Ended(WarmOutcome::Cancelled);
+        assert!(queue.is_idle() && queue.all().all(|job| job.phase() == cancelled));
     }
 }

@@ -1,10 +1,13 @@
 //! Who is let in, and what hostile requests do.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 
 use tempfile::TempDir;
 
 use super::{OWN, call, expect_error, get, listens, said, transship, url};
+use crate::support::process::Process;
+use crate::support::registry::free_host;
 use crate::support::transship::BINARY;
 use crate::support::{Client, Rig, Transship, client, until};
 
@@ -105,7 +108,7 @@ fn with_a_token_nobody_is_let_in_without_it() {
         );
     }
     transship(&url(&server), &["status"]).expect(1, &["token is wanted"]);
-    let mut command = std::process::Command::new(BINARY);
+    let mut command = Command::new(BINARY);
     command
         .arg("status")
         .env("TRANSSHIP_ADMIN", url(&server))
@@ -185,6 +188,57 @@ fn hostile_requests_are_refused_and_harm_nobody() {
         call(admin, "POST", "/v1/status", "").field("allow"),
         Some("GET, HEAD")
     );
+}
+
+#[test]
+fn the_service_manager_s_socket_is_what_decides_who_can_reach_it() {
+    // A unit may listen on all addresses where the configuration says loopback: the API would be the network's.
+    let (clients, admin) = (free_host(), free_host());
+    let port = admin.rsplit(':').next().unwrap();
+    let dir = TempDir::new().unwrap();
+    let mut command = Command::new("systemd-socket-activate");
+    command
+        .args(["-l", &clients, "-l", &format!("0.0.0.0:{port}")])
+        .args(["--fdname=http:admin", BINARY, "serve", "--storage"])
+        .arg(dir.path())
+        .args(["--upstream", "http://127.0.0.1:9"])
+        .env("NO_COLOR", "1");
+    let process = Process::start("transship", &mut command);
+    process.line(|line| line.contains("Listening on")).unwrap();
+    let reply = call(admin.parse().unwrap(), "GET", "/v1/status", "");
+    expect_error(&reply, 403, "TOKEN_NOT_SET");
+}
+
+#[test]
+fn connections_are_bounded_and_those_within_are_answered() {
+    let rig = Rig::start();
+    let admin = rig.transship.admin;
+    let mut seated: Vec<_> = (0..64).map(|_| Client::connect(admin)).collect();
+    // The kernel has them wait in order: when this one is closed, all the others are in.
+    Client::connect(admin).expect_close();
+    for client in seated.drain(..32) {
+        let mut client = client;
+        client.ask("GET", "/healthz", &[]);
+        assert_eq!(client.reply("GET").status(), 200);
+    }
+    until("seats are free again", || {
+        let mut client = Client::connect(admin);
+        client.try_send(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n") && client.try_head().is_ok()
+    });
+}
+
+#[test]
+fn calls_of_the_api_have_threads_of_their_own() {
+    // A dozen lists of a large store would leave no helper thread to open a client's blob.
+    let rig = Rig::start();
+    get(&rig.transship, "/v1/blobs");
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", rig.transship.process.id())).unwrap();
+    let names =
+        tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).unwrap());
+    let names: Vec<_> = names
+        .filter(|name| name.starts_with("admin-call"))
+        .collect();
+    assert_eq!(names.len(), 2, "{names:?}");
 }
 
 #[test]

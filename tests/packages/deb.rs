@@ -229,6 +229,8 @@ fn the_package_is_installed_run_upgraded_and_purged() {
     let machine = Machine::boot();
     let first = package(&machine, "0.1.0-1");
     debian_s_checker_has_nothing_to_say(&machine, &first);
+    // An operator's own, of no instance.
+    machine.run(&["mkdir", "/var/lib/transship-backup"]);
     let before = paths(&machine);
 
     machine.run(&["dpkg", "--install", &first]);
@@ -253,7 +255,16 @@ fn the_package_is_installed_run_upgraded_and_purged() {
         "a removal keeps what the operator wrote"
     );
     machine.run(&["test", "-d", "/var/lib/transship/blobs"]);
-    machine.run(&["dpkg", "--purge", "transship"]);
+    // A disk that is mounted there cannot be removed, and is no reason for the purge to fail.
+    machine.run(&["mkdir", "-p", "/var/cache/transship"]);
+    machine.run(&["mount", "-t", "tmpfs", "none", "/var/cache/transship"]);
+    let purged = machine.output(&["dpkg", "--purge", "transship"]);
+    let said = String::from_utf8_lossy(&purged.stderr);
+    assert!(purged.status.success(), "{said}");
+    assert!(said.contains("/var/cache/transship stays"), "{said}");
+    machine.run(&["umount", "/var/cache/transship"]);
+    machine.run(&["rmdir", "/var/cache/transship"]);
+    machine.run(&["test", "-d", "/var/lib/transship-backup"]);
     let left: Vec<_> = paths(&machine).difference(&before).cloned().collect();
     assert!(left.is_empty(), "{left:#?}");
 }

@@ -199,6 +199,19 @@ fn health_checks_are_read_as_the_registry_writes_them() {
     let [file, http, tcp] = &checks[..] else {
         panic!("{checks:?}");
     };
+    // A field may be a password.
+    let row = effective
+        .values
+        .iter()
+        .find(|value| value.key == "health.http[0].headers.X-A[0]");
+    assert_eq!(row.map(|row| row.value.as_str()), Some("(hidden)"));
+    let said = refused(&format!(
+        "{V}health: {{http: [{{uri: 'http://a/', headers: {{X-A: [\"s3cret\\n\"]}}}}]}}\n"
+    ));
+    assert!(
+        said.contains("one line") && !said.contains("s3cret"),
+        "{said}"
+    );
     let seconds = Duration::from_secs;
     assert_eq!(file.target, Target::File("/down".into()));
     assert_eq!(file.interval, seconds(5));
