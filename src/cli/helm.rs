@@ -13,6 +13,7 @@ use crate::admin::{Reloaded, Steering, tell_check};
 use crate::config::LogLevel;
 use crate::server::Service;
 use crate::store::Store;
+use crate::warm::Warm;
 
 /// What the admin API does to the server.
 pub(super) struct Helm {
@@ -91,6 +92,7 @@ pub(super) fn heed_signals(
     service: Arc<Service>,
     reloader: Arc<Reloader>,
     upgrade: Arc<Upgrade>,
+    warm: Arc<Warm>,
 ) -> io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR2])?;
     std::thread::Builder::new()
@@ -107,7 +109,7 @@ pub(super) fn heed_signals(
                     }
                     _ => {
                         is_leaving = true;
-                        leave(&service, &upgrade, signal);
+                        leave(&service, &upgrade, &warm, signal);
                     }
                 }
             }
@@ -115,7 +117,7 @@ pub(super) fn heed_signals(
     Ok(())
 }
 
-fn leave(service: &Service, upgrade: &Upgrade, signal: i32) {
+fn leave(service: &Service, upgrade: &Upgrade, warm: &Warm, signal: i32) {
     if upgrade.leave() {
         // A service manager that stops us all tells each of us.
         tracing::info!(
@@ -126,5 +128,7 @@ fn leave(service: &Service, upgrade: &Upgrade, signal: i32) {
     }
     tracing::info!(signal, "draining");
     super::serve::notify(&[sd_notify::NotifyState::Stopping]);
+    // What nobody waits for is not waited for.
+    warm.stop();
     service.drain();
 }

@@ -99,7 +99,12 @@ fn run(mut settings: Settings, reading: Reading, recent: Arc<Recent>) -> io::Res
         recent,
     };
     // First: what is asked for at the admin address are signals.
-    heed_signals(Arc::clone(&service), reloader, Arc::new(upgrade))?;
+    heed_signals(
+        Arc::clone(&service),
+        reloader,
+        Arc::new(upgrade),
+        Arc::clone(&warm),
+    )?;
     let listen = sockets.listen;
     let (admin, socket_file) = start_admin(&settings.admin, shown, sockets.admin)?;
     let housekeeping = Housekeeping::start(&store, house)?;
@@ -107,11 +112,7 @@ fn run(mut settings: Settings, reading: Reading, recent: Arc<Recent>) -> io::Res
     let running = start_cores(&service, sockets.clients, cores, &tier, watchdog.clone())?;
     follow_certificates(Arc::clone(&service))?;
     announce(&settings, listen, admin, &store, &tier, cores);
-    if let Some(predecessor) = predecessor {
-        relieve(predecessor, upstream, Arc::clone(&store), before_us_left)?;
-    } else {
-        before_us_left.raise();
-    }
+    relieve(predecessor, upstream, store, before_us_left)?;
     service.begin();
     watchdog.map_or(Ok(()), Watchdog::keep)?;
     running.join()?;
@@ -137,13 +138,17 @@ fn open_sockets(settings: &Settings, cores: usize) -> io::Result<(Option<Predece
     Ok((predecessor, sockets))
 }
 
-/// Takes over from the process before this one, and from what it leaves behind when it ends.
+/// Takes over from the process before this one, if there is one, and from what it leaves behind when it ends.
 fn relieve(
-    predecessor: Predecessor,
+    predecessor: Option<Predecessor>,
     upstream: Arc<Upstream>,
     store: Arc<Store>,
     has_left: Arc<Flag>,
 ) -> io::Result<()> {
+    let Some(predecessor) = predecessor else {
+        has_left.raise();
+        return Ok(());
+    };
     predecessor.relieve(move || {
         upstream.predecessor_has_left();
         has_left.raise();
