@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use super::{Image, ended};
+use super::{Image, ended, last};
 use crate::support::process::{Process, output};
 use crate::support::transship::BINARY;
 use crate::support::{Gate, Plan, Rig, until};
@@ -90,8 +90,10 @@ fn programs_get_json_and_an_exit_code() {
     assert_eq!(jobs[0]["references"][1]["error"]["code"], "NOT_FOUND");
     let told = said(&mut command(&rig, &["test/image", "--detach"]), "");
     assert_eq!(told.code, Some(0), "{}", told.err);
-    assert!(told.out.starts_with("job 2: "), "{}", told.out);
-    assert_eq!(ended(&rig.transship, 2)["state"], "done");
+    let id = last(&rig.transship);
+    let begun = format!("job {id}: ");
+    assert!(told.out.starts_with(&begun), "{}", told.out);
+    assert_eq!(ended(&rig.transship, id)["state"], "done");
 
     for wrong in [
         &["Test/Image"][..],
@@ -142,7 +144,10 @@ fn an_interrupt_has_the_server_cancel_the_job() {
     gate.reached();
     warming.signal(Signal::INT);
     assert_eq!(warming.exit().code(), Some(1), "{}", warming.log());
-    assert_eq!(ended(&rig.transship, 1)["state"], "cancelled");
+    assert_eq!(
+        ended(&rig.transship, last(&rig.transship))["state"],
+        "cancelled"
+    );
     until("it says so", || warming.log().contains("cancelled"));
     gate.open();
 }

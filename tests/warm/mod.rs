@@ -119,6 +119,13 @@ fn job(transship: &Transship, id: u64) -> Value {
     reply.json()
 }
 
+/// Returns the number of the job that was asked for last: where a process begins to count is its own affair.
+fn last(transship: &Transship) -> u64 {
+    let jobs = call(transship, "GET", "/v1/warm", "").json();
+    let jobs = jobs["jobs"].as_array().unwrap().iter();
+    jobs.filter_map(|job| job["id"].as_u64()).max().unwrap()
+}
+
 /// Waits for the end of a job.
 fn ended(transship: &Transship, id: u64) -> Value {
     let mut seen = Value::Null;

@@ -3,7 +3,7 @@
 use serde_json::json;
 use tempfile::TempDir;
 
-use super::{Image, descriptor, index, job, path, warmed};
+use super::{Image, descriptor, index, job, last, path, warmed};
 use crate::support::image::Image as RealImage;
 use crate::support::process::run;
 use crate::support::pull::{skopeo, skopeo_copy};
@@ -252,7 +252,7 @@ fn what_is_elsewhere_is_passed_over_and_told_and_an_image_can_be_pinned() {
     assert_eq!(shown["repositories"], json!(["test/image"]));
     let jobs = super::call(&rig.transship, "GET", "/v1/warm", "").json();
     assert_eq!(jobs["jobs"][0]["id"], told["id"]);
-    assert_eq!(job(&rig.transship, 1)["pin"], true);
+    assert_eq!(job(&rig.transship, last(&rig.transship))["pin"], true);
 }
 
 #[test]
