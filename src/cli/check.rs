@@ -169,16 +169,30 @@ mod tests {
 
     #[test]
     fn a_script_is_told_the_same() {
-        let sources = Sources {
-            file: Some(("c.yml".into(), "version: 0.1\nhttp: {host: x}\n".to_owned())),
-            ..Sources::default()
+        let told = |text: &str| {
+            let sources = Sources {
+                file: Some(("c.yml".into(), text.to_owned())),
+                ..Sources::default()
+            };
+            let mut out = Vec::new();
+            let code = run(&sources, true, &mut out);
+            let told: serde_json::Value = serde_json::from_slice(&out).unwrap();
+            assert_eq!(told["holds"], code == ExitCode::SUCCESS);
+            told
         };
-        let mut out = Vec::new();
-        let code = run(&sources, true, &mut out);
-        let told: serde_json::Value = serde_json::from_slice(&out).unwrap();
-        assert_eq!(told["holds"], code == ExitCode::SUCCESS);
-        let count = |name: &str| told[name].as_array().unwrap().len();
-        assert!(count("problems") > 0 && count("warnings") == 1, "{told}");
+        let bad = told("version: 0.1\nhttp: {addr: x}\n");
+        let problems = bad["problems"].as_array().unwrap();
+        assert!(
+            problems.len() == 1 && problems[0].as_str().unwrap().contains("http.addr"),
+            "{bad}"
+        );
+        let odd = told(
+            "version: 0.1\nhttp: {addr: '127.0.0.1:5000', host: x}\nproxy: {remoteurl: 'https://r.example', username: u, password: hunter2}\n",
+        );
+        assert_eq!(odd["warnings"].as_array().map(Vec::len), Some(1), "{odd}");
+        assert!(
+            !odd.to_string().contains("hunter2") && !odd["values"].as_array().unwrap().is_empty()
+        );
     }
 
     #[test]
