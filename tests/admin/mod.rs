@@ -14,25 +14,13 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::client::Reply;
+use crate::support::client::{Reply, call_admin as call};
 use crate::support::process::output;
 use crate::support::transship::BINARY;
 use crate::support::{Client, Transship};
 
 /// What every change has to carry.
 const OWN: (&str, &str) = ("X-Transship-Admin", "1");
-
-/// Asks as a careful program on this host does.
-fn call(admin: SocketAddr, method: &str, target: &str, body: &str) -> Reply {
-    let mut client = Client::connect(admin);
-    let head = format!(
-        "{method} {target} HTTP/1.1\r\nHost: {admin}\r\nContent-Type: application/json\r\n\
-         Content-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    client.send(head.as_bytes());
-    client.reply(method)
-}
 
 #[track_caller]
 fn get(server: &Transship, target: &str) -> Value {

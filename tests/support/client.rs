@@ -331,6 +331,19 @@ pub fn request(method: &str, target: &str, fields: &[(&str, &str)]) -> Vec<u8> {
     text.into_bytes()
 }
 
+/// Asks the admin address as a careful program on its host does.
+#[allow(dead_code, reason = "benches steer nothing")]
+pub fn call_admin(admin: SocketAddr, method: &str, target: &str, body: &str) -> Reply {
+    let mut client = Client::connect(admin);
+    let head = format!(
+        "{method} {target} HTTP/1.1\r\nHost: {admin}\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    client.send(head.as_bytes());
+    client.reply(method)
+}
+
 /// Asks once on a connection of its own.
 pub fn get(addr: SocketAddr, target: &str) -> Reply {
     Client::connect(addr).get(target)

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::{Line, listens_on, patient};
 use crate::support::blob::assert_same;
+use crate::support::client::call_admin;
 use crate::support::origin::{Gate, MANIFEST, Plan};
 use crate::support::process::{Process, until};
 use crate::support::transship::BINARY;
@@ -226,11 +227,7 @@ fn a_job_that_warms_is_seen_through_by_the_process_that_takes_over() {
     let mut line = Line::new(&mut rig.transship);
     line.upgrade();
     // It asks the new process, which asks the old one.
-    let jobs = || {
-        let mut admin = Client::connect(line.transship.admin);
-        admin.send(b"GET /v1/warm HTTP/1.1\r\nHost: localhost\r\n\r\n");
-        admin.reply("GET").json()
-    };
+    let jobs = || call_admin(line.transship.admin, "GET", "/v1/warm", "").json();
     until("the new process has the job", || {
         jobs()["jobs"]
             .as_array()

@@ -10,6 +10,7 @@ mod pulls;
 
 use serde_json::{Value, json};
 
+use crate::support::client::call_admin;
 use crate::support::origin::MANIFEST;
 use crate::support::{Blob, Client, Origin, Reply, Rig, Transship, until};
 
@@ -92,15 +93,7 @@ fn path(repository: &str, blob: &Blob) -> String {
 }
 
 fn call(transship: &Transship, method: &str, target: &str, body: &str) -> Reply {
-    let admin = transship.admin;
-    let mut client = Client::connect(admin);
-    let head = format!(
-        "{method} {target} HTTP/1.1\r\nHost: {admin}\r\nContent-Type: application/json\r\n\
-         Content-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    client.send(head.as_bytes());
-    client.reply(method)
+    call_admin(transship.admin, method, target, body)
 }
 
 /// Has images fetched; returns the job's number.
