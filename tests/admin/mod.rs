@@ -7,17 +7,16 @@ mod guard;
 mod page;
 mod top;
 
-use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 
+use crate::support::Transship;
 use crate::support::client::{Reply, call_admin as call};
 use crate::support::process::output;
 use crate::support::transship::BINARY;
-use crate::support::{Client, Transship};
 
 /// What every change has to carry.
 const OWN: (&str, &str) = ("X-Transship-Admin", "1");

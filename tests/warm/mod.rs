@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::support::client::call_admin;
 use crate::support::origin::MANIFEST;
-use crate::support::{Blob, Client, Origin, Reply, Rig, Transship, until};
+use crate::support::{Blob, Origin, Reply, Rig, Transship, until};
 
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
