@@ -236,9 +236,7 @@ impl Store {
             layout,
         });
         store.look_at_pins();
-        if let Err(error) = store.look_at_partials(SystemTime::now()) {
-            tracing::warn!(%error, "unfinished files could not be looked at");
-        }
+        store.look_at_what_was_left();
         let mut house = House::new(Arc::clone(&store), journal, lease);
         house.begin();
         Ok((store, house))

@@ -45,7 +45,7 @@ struct Listed {
 }
 
 impl Store {
-    /// Looks at once for what another process on the same directory has left: it has just ended. May block.
+    /// Looks at once for what processes on the same directory have left that have ended. May block.
     pub fn look_at_what_was_left(&self) {
         if let Err(error) = self.look_at_partials(SystemTime::now()) {
             tracing::warn!(%error, "unfinished files could not be looked at");
