@@ -10,6 +10,7 @@ pub mod cli;
 pub mod config;
 pub mod digest;
 pub mod fill;
+pub mod gateway;
 pub mod health;
 pub mod http;
 pub mod limits;

@@ -92,6 +92,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "upstream", "warm",
         ],
     ),
+    // Nothing of the cache's runtime, and no room of the cache itself.
+    ("gateway", &["auth", "digest", "limits", "registry"]),
     // Types only: the Options of every module.
     (
         "config",
@@ -101,6 +103,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "admin",
             "auth",
             "fill",
+            "gateway",
             "health",
             "limits",
             "rt",
@@ -118,6 +121,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "config",
             "digest",
             "fill",
+            "gateway",
             "health",
             "limits",
             "metrics",

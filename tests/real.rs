@@ -24,6 +24,7 @@ mod distance;
 mod docs;
 mod e2e;
 mod fault;
+mod gateway;
 mod herd;
 mod logs;
 mod manifest;

@@ -42,6 +42,8 @@ pub(super) enum Command {
     /// Exits with 0 if transship would start with this configuration, with 1 if not. Nothing is made
     /// or changed.
     Check(Check),
+    /// Stand before a registry: log users in, and send each to the cache that is near them for what they pull.
+    Gateway(Gateway),
     /// Read and hash all that is stored, or the digests that are named, and take away what is damaged.
     ///
     /// Exits with 0 if all is well, with 1 if anything was damaged, could not be read or is not stored.
@@ -340,6 +342,39 @@ pub(super) struct Options {
     /// Cores that serve, one thread each.
     #[arg(long, value_name = "N")]
     cores: Option<String>,
+    #[arg(skip)]
+    backend: Option<String>,
+    #[arg(skip)]
+    state: Option<String>,
+}
+
+/// What may be said for `gateway`.
+#[derive(Args, Clone, Debug, Default)]
+pub(super) struct Gateway {
+    /// Configuration file, see docs/gateway.md.
+    config: Option<PathBuf>,
+    /// The registry behind it, as https://HOST[:PORT].
+    #[arg(long, value_name = "URL")]
+    backend: Option<String>,
+    /// Where clients connect: :PORT, IPv4:PORT, [IPv6]:PORT or localhost:PORT.
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    /// Directory of keys and database; made if it is missing.
+    #[arg(long, value_name = "DIR")]
+    state: Option<String>,
+}
+
+impl Gateway {
+    /// Returns the same as `serve` would be told.
+    pub(super) fn into_options(self) -> Options {
+        Options {
+            config: self.config,
+            listen: self.listen,
+            backend: self.backend,
+            state: self.state,
+            ..Options::default()
+        }
+    }
 }
 
 impl Options {
@@ -351,6 +386,8 @@ impl Options {
             storage: self.storage,
             admin: self.admin,
             cores: self.cores,
+            backend: self.backend,
+            state: self.state,
         }
     }
 }
@@ -435,6 +472,7 @@ mod tests {
                 storage: Some("/s".into()),
                 admin: Some("off".into()),
                 cores: Some("2".into()),
+                ..Flags::default()
             }
         );
     }

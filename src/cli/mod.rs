@@ -16,6 +16,7 @@ mod ask;
 mod assembly;
 mod check;
 mod fit;
+mod gateway;
 mod handover;
 mod helm;
 mod housekeeping;
@@ -100,6 +101,10 @@ fn run_command(command: Command) -> Result<ExitCode, Vec<String>> {
         Command::Check(check) => {
             let out = &mut io::stdout().lock();
             Ok(check::run(&told(check.options)?, check.json, out))
+        }
+        Command::Gateway(options) => {
+            let told = sources(options.into_options(), environment());
+            gateway::run(&told.map_err(|error| vec![error])?)
         }
         Command::Verify(options) => {
             let root = root(&told(options.place.clone().into_options())?)?;

@@ -81,7 +81,7 @@ pub(super) fn build(reader: &mut Reader, tree: &Node, inputs: &Inputs<'_>) -> Op
 }
 
 /// Checks the format's version, which a file must name and which nothing else can.
-fn version(reader: &mut Reader, root: &Spot<'_>, has_file: bool) {
+pub(super) fn version(reader: &mut Reader, root: &Spot<'_>, has_file: bool) {
     let spot = root.find("version");
     if !has_file {
         return;
@@ -94,7 +94,7 @@ fn version(reader: &mut Reader, root: &Spot<'_>, has_file: bool) {
     reader.choice(&spot);
 }
 
-fn log(reader: &mut Reader, root: &Spot<'_>) -> Option<LogOptions> {
+pub(super) fn log(reader: &mut Reader, root: &Spot<'_>) -> Option<LogOptions> {
     let mut level_spot = root.find("log.level");
     let old = root.find("loglevel");
     if level_spot.node().is_none() && old.node().is_some() {
@@ -167,13 +167,7 @@ fn store_root(
 /// Source: systemd.exec(5), `StateDirectory=`; XDG Base Directory Specification, which has paths that are
 /// not absolute ignored.
 fn default_root(inputs: &Inputs<'_>) -> (PathBuf, Origin) {
-    let variable = |name: &str| {
-        let value = inputs.env.get(name)?;
-        let first = value.split(':').next().unwrap_or_default();
-        first
-            .starts_with('/')
-            .then(|| (PathBuf::from(first), Origin::Env(name.into())))
-    };
+    let variable = |name: &str| folder_of(inputs, name);
     if let Some(found) = variable("STATE_DIRECTORY") {
         return found;
     }
@@ -188,6 +182,15 @@ fn default_root(inputs: &Inputs<'_>) -> (PathBuf, Origin) {
         Some((path, origin)) => (path.join(".cache/transship"), origin),
         None => system,
     }
+}
+
+/// Returns the first folder that variable `name` names, if that is an absolute path.
+pub(super) fn folder_of(inputs: &Inputs<'_>, name: &str) -> Option<(PathBuf, Origin)> {
+    let value = inputs.env.get(name)?;
+    let first = value.split(':').next().unwrap_or_default();
+    first
+        .starts_with('/')
+        .then(|| (PathBuf::from(first), Origin::Env(name.into())))
 }
 
 fn server(

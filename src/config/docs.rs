@@ -158,6 +158,8 @@ fn kind(kind: Kind) -> String {
         Kind::Urls => "list of URLs".to_owned(),
         Kind::Upstreams => "list of URLs or maps".to_owned(),
         Kind::Hosts => "list of hosts".to_owned(),
+        Kind::Networks => "list of networks".to_owned(),
+        Kind::Texts => "list of texts".to_owned(),
         Kind::CipherSuites => "list of cipher suites".to_owned(),
         Kind::Choices(words) => format!("list of {}", listed(words)),
         Kind::Choice(words) => listed(words),

@@ -101,6 +101,10 @@ pub enum Kind {
     Upstreams,
     /// A list of host names, each perhaps with a port.
     Hosts,
+    /// A list of networks in CIDR notation.
+    Networks,
+    /// A list of texts.
+    Texts,
     /// A list of these words, each as it is written here.
     Choices(&'static [&'static str]),
     /// A list of names of cipher suites.
@@ -122,6 +126,8 @@ impl Kind {
                 | Self::Urls
                 | Self::Upstreams
                 | Self::Hosts
+                | Self::Networks
+                | Self::Texts
                 | Self::Choices(_)
                 | Self::CipherSuites
         )
@@ -480,6 +486,41 @@ pub const TABLE: &[Key] = &[
         "PEM file of a certificate, followed by its intermediates, that is shown to upstreams that ask for one; \
          hosts that they redirect to are not shown it, unless they stand in `realms`. Read once, at start."),
     used("transship.upstream.client_key", Kind::Path, "", "PEM file of that certificate's private key, unencrypted."),
+    section("gateway", "What `transship gateway` goes by; `transship serve` does not look at it. Of the other keys the gateway \
+         reads `log`, `http.addr`, `http.host`, `http.draintimeout` and `http.tls`. See `docs/gateway.md`."),
+    used("gateway.backend", Kind::Url, "", "The registry behind the gateway, as `scheme://host:port`."),
+    used("gateway.username", Kind::Text, "", "User name of the gateway's own account there."),
+    used("gateway.password", Kind::Secret, "", "Password of that account."),
+    used("gateway.cas", Kind::Paths, "", "PEM files of authorities that backend, caches and mirrors may come from, besides the public ones."),
+    used("gateway.state", Kind::Path, "", "Directory of signing keys and of the SQLite database. Without it `$STATE_DIRECTORY`, \
+         `/var/lib/transship-gateway` (as root) or `$XDG_STATE_HOME/transship-gateway`."),
+    used("gateway.database", Kind::Secret, "", "Where accounts' settings and caches are kept: `sqlite:PATH`, or \
+         `postgres://USER:PASSWORD@HOST/DATABASE`, which several gateways may share. Without it a SQLite file in the state directory."),
+    used("gateway.htpasswd", Kind::Path, "", "File of users and bcrypt hashes. Without it `htpasswd` in the state directory, which is \
+         made at the first start with one user, `admin`."),
+    used("gateway.policy", Kind::Path, "", "File that says who may pull and push what. Without it `policy.yml` in the state directory, \
+         which is made at the first start: whoever is logged in may pull."),
+    used("gateway.proxies", Kind::Networks, "", "Networks of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed."),
+    section("gateway.token", "Tokens that the gateway signs."),
+    used("gateway.token.algorithm", Kind::Choice(&["EdDSA", "ES256"]), "EdDSA", "What they are signed with."),
+    used("gateway.token.life", POSITIVE, "5m", "How long a registry token counts, and with it a right that was taken away."),
+    used("gateway.token.urllife", POSITIVE, "5m", "How long a signed URL counts."),
+    used("gateway.token.rotate", OR_ZERO, "720h", "How often there is a new key; `0` is never."),
+    section("gateway.probe", "How the gateway sees whether caches are up."),
+    used("gateway.probe.interval", POSITIVE, "10s", "Time between two looks at a cache."),
+    used("gateway.probe.timeout", POSITIVE, "3s", "Longest time that one may take."),
+    used("gateway.warm", Kind::Sections, "", "What caches fetch before anybody asks: at each push, and by a schedule."),
+    used("gateway.warm.repository", Kind::Text, "", "Glob of repositories: `*` is within a component of a name, `**` over several."),
+    used("gateway.warm.tags", Kind::Texts, "", "Globs of tags; without them all."),
+    used("gateway.warm.caches", Kind::Texts, "", "Names of caches."),
+    used("gateway.warm.platforms", Kind::Texts, "", "Platforms, as `linux/amd64`; without them all."),
+    used("gateway.warm.schedule", Kind::Text, "", "When besides: a cron pattern in UTC, as `0 3 * * *`."),
+    used("gateway.mirror", Kind::Sections, "", "Which pushed images are copied to another registry."),
+    used("gateway.mirror.repository", Kind::Text, "", "Glob of repositories."),
+    used("gateway.mirror.tags", Kind::Texts, "", "Globs of tags; without them all."),
+    used("gateway.mirror.to", Kind::Url, "", "The other registry. A path is put before the names of repositories."),
+    used("gateway.mirror.username", Kind::Text, "", "User name of the gateway's account there."),
+    used("gateway.mirror.password", Kind::Secret, "", "Password of that account."),
 ];
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ mod changes;
 mod docs;
 mod duration;
 mod env;
+mod gateway;
 mod headers;
 mod health;
 mod keys;
@@ -54,7 +55,7 @@ pub use read::Value;
 pub use report::{Origin, Remark};
 
 use env::Step;
-use read::Reader;
+use read::{Reader, Spot};
 use report::Report;
 use tree::{Node, Source};
 
@@ -89,6 +90,10 @@ pub struct Flags {
     pub admin: Option<String>,
     /// `--cores`: `transship.cores`.
     pub cores: Option<String>,
+    /// `--backend`: `gateway.backend`.
+    pub backend: Option<String>,
+    /// `--state`: `gateway.state`.
+    pub state: Option<String>,
 }
 
 /// Every module's Options.
@@ -266,31 +271,8 @@ impl From<Report> for Failure {
 /// Every problem of the configuration at once, each with its place, key, value and what is accepted.
 pub fn load(sources: &Sources) -> Result<Effective, Failure> {
     let mut reader = Reader::default();
-    let mut root = match &sources.file {
-        Some((path, text)) => {
-            let file: Arc<str> = path.to_string_lossy().into();
-            match tree::parse(text, &Source::File(file)) {
-                Ok(root) => root,
-                Err(remark) => {
-                    reader.report.problems.push(*remark);
-                    return Err(reader.report.into());
-                }
-            }
-        }
-        None => Node::null(Origin::Default),
-    };
-    for name in ["storage", "auth"] {
-        root.name_to_map(name);
-    }
-    env::apply(&mut root, &sources.env, &mut reader.report);
-    apply_flags(&mut root, &sources.flags, &mut reader.report);
-    walk::walk(&root, &mut reader.report);
-    let inputs = Inputs {
-        has_file: sources.file.is_some(),
-        env: &sources.env,
-        upstreams: &sources.flags.upstreams,
-        is_root: sources.is_root,
-    };
+    let root = tree(sources, &mut reader)?;
+    let inputs = inputs(sources);
     let built = build::build(&mut reader, &root, &inputs);
     let Reader {
         mut report,
@@ -322,9 +304,80 @@ pub fn load(sources: &Sources) -> Result<Effective, Failure> {
     })
 }
 
+/// Returns the tree of all that was said, its keys looked at.
+fn tree(sources: &Sources, reader: &mut Reader) -> Result<Node, Failure> {
+    let mut root = match &sources.file {
+        Some((path, text)) => {
+            let file: Arc<str> = path.to_string_lossy().into();
+            match tree::parse(text, &Source::File(file)) {
+                Ok(root) => root,
+                Err(remark) => {
+                    reader.report.problems.push(*remark);
+                    return Err(std::mem::take(&mut reader.report).into());
+                }
+            }
+        }
+        None => Node::null(Origin::Default),
+    };
+    for name in ["storage", "auth"] {
+        root.name_to_map(name);
+    }
+    env::apply(&mut root, &sources.env, &mut reader.report);
+    apply_flags(&mut root, &sources.flags, &mut reader.report);
+    walk::walk(&root, &mut reader.report);
+    Ok(root)
+}
+
+/// What a gateway goes by, and what is to be said about it.
+#[derive(Clone, Debug)]
+pub struct Gateway {
+    /// What it goes by.
+    pub options: crate::gateway::Options,
+    /// The log.
+    pub log: LogOptions,
+    /// What is accepted but may not mean what its writer thinks.
+    pub warnings: Vec<Remark>,
+}
+
+/// Returns what `sources` mean to a gateway. `now` is what certificates are held against. Costs a few reads of
+/// small files; changes nothing.
+///
+/// # Errors
+///
+/// Every problem of the configuration at once.
+pub fn load_gateway(sources: &Sources, now: SystemTime) -> Result<Gateway, Failure> {
+    let mut reader = Reader::default();
+    let root = tree(sources, &mut reader)?;
+    let inputs = inputs(sources);
+    let top = Spot::root(&root);
+    build::version(&mut reader, &top, inputs.has_file);
+    let mut files = Vec::new();
+    let log = build::log(&mut reader, &top);
+    let options = gateway::read(&mut reader, &top, &inputs, &mut files);
+    let mut report = reader.report;
+    lint::files(&files, now, &mut report);
+    match (options, log) {
+        (Some(options), Some(log)) if report.problems.is_empty() => Ok(Gateway {
+            options,
+            log,
+            warnings: report.warnings,
+        }),
+        _ => Err(report.into()),
+    }
+}
+
+fn inputs(sources: &Sources) -> Inputs<'_> {
+    Inputs {
+        has_file: sources.file.is_some(),
+        env: &sources.env,
+        upstreams: &sources.flags.upstreams,
+        is_root: sources.is_root,
+    }
+}
+
 /// Lays the flags that stand for a key over the tree.
 fn apply_flags(root: &mut Node, flags: &Flags, report: &mut Report) {
-    let overrides: [(&'static str, &[&str], &Option<String>); 4] = [
+    let overrides: [(&'static str, &[&str], &Option<String>); 6] = [
         ("--listen", &["http", "addr"], &flags.listen),
         (
             "--storage",
@@ -333,6 +386,8 @@ fn apply_flags(root: &mut Node, flags: &Flags, report: &mut Report) {
         ),
         ("--admin", &["http", "debug", "addr"], &flags.admin),
         ("--cores", &["transship", "cores"], &flags.cores),
+        ("--backend", &["gateway", "backend"], &flags.backend),
+        ("--state", &["gateway", "state"], &flags.state),
     ];
     for (name, path, value) in overrides {
         let Some(value) = value else { continue };

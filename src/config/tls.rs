@@ -110,7 +110,7 @@ pub(super) fn upstream(
 }
 
 /// Returns a certificate with its key, of which there are both or neither.
-fn pair(
+pub(super) fn pair(
     reader: &mut Reader,
     root: &Spot<'_>,
     certificate_key: &str,

@@ -46,7 +46,7 @@ fn unknown(prefix: &str, shown: &str, entry: &Entry, report: &mut Report) {
     } else if prefix == "auth" {
         let text = format!("no such authentication here: use auth.htpasswd or auth.token{meant}");
         report.problem(&entry.origin, shown, text);
-    } else if prefix.split('.').next() == Some("transship") {
+    } else if matches!(prefix.split('.').next(), Some("transship" | "gateway")) {
         let known: Vec<_> = keys::names_below(prefix).collect();
         let text = format!("unknown key{meant} (known here: {})", known.join(", "));
         report.problem(&entry.origin, shown, text);

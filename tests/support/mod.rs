@@ -6,6 +6,7 @@ pub mod client;
 pub mod disk;
 pub mod fault_fs;
 pub mod fault_proxy;
+pub mod gateway;
 pub mod image;
 pub mod metrics;
 pub mod origin;

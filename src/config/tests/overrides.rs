@@ -32,6 +32,7 @@ fn the_environment_overrides_the_file_and_flags_override_both() {
         storage: Some("/flag".to_owned()),
         admin: Some("off".to_owned()),
         cores: Some("2".to_owned()),
+        ..Flags::default()
     };
     let effective = load(&sources).unwrap();
     let origins: BTreeMap<_, _> = effective

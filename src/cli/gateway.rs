@@ -1,0 +1,41 @@
+//! `transship gateway`: see [`crate::gateway`].
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use sd_notify::NotifyState;
+
+use crate::config::{self, Sources};
+
+/// Serves until SIGTERM or SIGINT, then drains.
+///
+/// # Errors
+/// What keeps it from starting, in lines.
+pub(super) fn run(sources: &Sources) -> Result<ExitCode, Vec<String>> {
+    let loaded = config::load_gateway(sources, SystemTime::now());
+    let config::Gateway {
+        options,
+        log,
+        warnings,
+    } = loaded.map_err(|failure| super::lines(&failure))?;
+    super::log::init(&log, Arc::default());
+    for warning in &warnings {
+        tracing::warn!("{warning}");
+    }
+    let backend = options.backend.clone();
+    let ready = |address| {
+        tracing::info!(%address, %backend, "ready");
+        super::serve::notify(&[NotifyState::Ready]);
+    };
+    Ok(match crate::gateway::run(options, ready) {
+        Ok(()) => {
+            tracing::info!("drained, ending");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    })
+}

@@ -1,0 +1,3 @@
+//! The gateway before a real registry.
+
+mod starts;
