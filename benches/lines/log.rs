@@ -39,6 +39,12 @@ pub(super) fn log(scale: &Scale) {
             micros.push(is_with, 1e6 / shown.per_cpu_second);
         }
     }
+    let served = seconds_of(with.process.id(), "core-0");
+    let written = seconds_of(with.process.id(), "access-log");
+    println!(
+        "  of the server's CPU time {:.1} % is the log's own thread",
+        100.0 * written / (served + written)
+    );
     let title = format!("{} requests per CPU second", size(hot.bytes));
     rates.print_ratio(&title, "without a log", 0.0);
     micros.print("  CPU microseconds a request", "without a log");
@@ -49,4 +55,21 @@ pub(super) fn log(scale: &Scale) {
     println!("    {lines} lines written, {dropped} dropped");
     let ratio = median(&rates.ours) / median(&rates.theirs);
     super::figures::verdict("cost at most 5 %", ratio >= 0.95);
+}
+
+/// CPU seconds that the threads of this name have had. Linux, Documentation/scheduler/sched-stats.rst.
+fn seconds_of(process: u32, name: &str) -> f64 {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let folders = threads.map(|thread| thread.unwrap().path());
+    let named =
+        folders.filter(|folder| fs::read_to_string(folder.join("comm")).unwrap().trim() == name);
+    let nanoseconds = named.map(|folder| {
+        let stat = fs::read_to_string(folder.join("schedstat")).unwrap();
+        stat.split_whitespace()
+            .next()
+            .unwrap()
+            .parse::<f64>()
+            .unwrap()
+    });
+    nanoseconds.sum::<f64>() / 1e9
 }

@@ -4,7 +4,7 @@
 //! anything to a terminal.
 
 use std::borrow::Cow;
-use std::io::Write as _;
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
@@ -19,12 +19,17 @@ const MONTHS: [&str; 12] = [
     "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
 ];
 
+/// What a line has room for at once; few are longer.
+const LINE_BYTES: usize = 512;
+
 /// What lines are formatted with.
 #[derive(Debug)]
 pub(super) struct Formatter {
     /// Path before `/v2/`.
     prefix: String,
     clock: Clock,
+    /// What the last line began with, for its client and second: the next mostly begins with the same.
+    opening: Option<(IpAddr, u64, String)>,
 }
 
 /// The last second that was written, in both forms.
@@ -92,7 +97,20 @@ impl Formatter {
         Self {
             prefix: prefix.to_owned(),
             clock: Clock::default(),
+            opening: None,
         }
+    }
+
+    /// Returns what a line of this client and second begins with, to the request's quote.
+    fn opening(&mut self, client: IpAddr, second: u64) -> &str {
+        let last = self.opening.take();
+        let last = last.filter(|last| (last.0, last.1) == (client, second));
+        let last = last.unwrap_or_else(|| {
+            self.clock.set(second);
+            let text = format!("{client} - - [{}] \"", self.clock.apache);
+            (client, second, text)
+        });
+        &self.opening.insert(last).2
     }
 
     /// Appends a line in Apache's combined format, and behind it: use of the cache, milliseconds to the first
@@ -101,9 +119,9 @@ impl Formatter {
     /// - `at`: when the request was here.
     pub(super) fn combined(&mut self, line: &Line<'_>, at: SystemTime, out: &mut Vec<u8>) {
         let fixed = line.fixed;
-        self.clock.set(seconds(at).as_secs());
-        // Writing to memory cannot fail.
-        let _ = write!(out, "{} - - [{}] \"", fixed.client, self.clock.apache);
+        out.reserve(LINE_BYTES);
+        let opening = self.opening(fixed.client, seconds(at).as_secs());
+        out.extend_from_slice(opening.as_bytes());
         match fixed.request {
             Some((method, version)) => {
                 out.extend_from_slice(method.name().as_bytes());
@@ -135,10 +153,12 @@ impl Formatter {
         out.push(b' ');
         milliseconds(fixed.total, out);
         out.push(b' ');
-        let digest = Named::of(line.path, &self.prefix).digest.or(fixed.digest);
-        match digest {
-            Some(digest) => out.extend_from_slice(digest.text().as_ref()),
-            None => out.push(b'-'),
+        match digest_of(line.path) {
+            Some(digest) => out.extend_from_slice(digest),
+            None => match Named::of(line.path, &self.prefix).digest.or(line.digest) {
+                Some(digest) => out.extend_from_slice(digest.text().as_ref()),
+                None => out.push(b'-'),
+            },
         }
         out.push(b' ');
         escape(or_dash(line.upstream), out);
@@ -170,7 +190,7 @@ impl Formatter {
         let at = seconds(at);
         self.clock.set(at.as_secs());
         let named = Named::of(line.path, &self.prefix);
-        let digest = named.digest.or(fixed.digest);
+        let digest = named.digest.or(line.digest);
         let target = match line.query {
             [] => plain(line.path),
             query => format!("{}?{}", plain(line.path), plain(query)).into(),
@@ -190,7 +210,7 @@ impl Formatter {
             digest: digest.map(|digest| digest.to_string()),
             repository: named.repository.map(ToOwned::to_owned),
             upstream: Some(plain(line.upstream)).filter(|hop| !hop.is_empty()),
-            trace_id: fixed.trace_id.map(|id| format!("{id:032x}")),
+            trace_id: line.trace_id.map(|id| format!("{id:032x}")),
             tls: fixed.is_tls,
             whole: fixed.is_whole,
         }
@@ -220,6 +240,22 @@ pub(super) struct Object<'a> {
     pub(super) whole: bool,
 }
 
+/// Returns the digest that a path ends in, as its text: reading it and writing it again would cost as much as all else
+/// of a line.
+fn digest_of(path: &[u8]) -> Option<&[u8]> {
+    let at = memchr::memrchr(b'/', path)?;
+    let digest = &path[at + 1..];
+    let hex = match digest {
+        [b's', b'h', b'a', b'2', b'5', b'6', b':', hex @ ..] if hex.len() == 64 => hex,
+        [b's', b'h', b'a', b'5', b'1', b'2', b':', hex @ ..] if hex.len() == 128 => hex,
+        _ => return None,
+    };
+    let is_hex = |byte: u8| byte.is_ascii_digit() | (b'a'..=b'f').contains(&byte);
+    // No early exit, so that many bytes are looked at at once.
+    let all = hex.iter().fold(true, |all, byte| all & is_hex(*byte));
+    all.then_some(digest)
+}
+
 fn seconds(at: SystemTime) -> Duration {
     at.duration_since(UNIX_EPOCH).unwrap_or_default()
 }
@@ -244,10 +280,9 @@ fn decimal(mut number: u64, out: &mut Vec<u8>) {
 
 /// Appends milliseconds with three decimals.
 fn milliseconds(took: Duration, out: &mut Vec<u8>) {
-    let microseconds = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-    decimal(microseconds / 1000, out);
-    let rest = (microseconds % 1000) as u16;
-    let digit = |number: u16| b'0' + (number % 10) as u8;
+    decimal(took.as_secs() * 1000 + u64::from(took.subsec_millis()), out);
+    let rest = took.subsec_micros() % 1000;
+    let digit = |number: u32| b'0' + (number % 10) as u8;
     out.extend_from_slice(&[b'.', digit(rest / 100), digit(rest / 10), digit(rest)]);
 }
 
@@ -263,8 +298,9 @@ fn thousandths(took: Duration) -> f64 {
 /// backslash.
 fn escape(text: &[u8], out: &mut Vec<u8>) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
-    if text.iter().all(is_plain) {
+    let is_plain = |byte: &u8| (b' '..=b'~').contains(byte) & (*byte != b'"') & (*byte != b'\\');
+    // No early exit, so that many bytes are looked at at once.
+    if text.iter().fold(true, |all, byte| all & is_plain(byte)) {
         return out.extend_from_slice(text);
     }
     for byte in text {

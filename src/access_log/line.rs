@@ -49,7 +49,8 @@ pub struct Entry<'a> {
     pub upstream: Option<&'a str>,
 }
 
-/// The part of a line that is fixed in size.
+/// The part of a line that is fixed in size. What few lines have is kept beside it: each line is written to memory that
+/// the core has not seen for a while.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fixed {
     pub(super) client: IpAddr,
@@ -62,12 +63,11 @@ pub(super) struct Fixed {
     pub(super) cache: Option<CacheUse>,
     pub(super) body_bytes: u64,
     pub(super) is_whole: bool,
-    pub(super) digest: Option<Digest>,
-    /// The trace that the request belongs to.
-    pub(super) trace_id: Option<u128>,
-    /// Where each text ends in the batch's: path, query, agent, upstream. Each begins where the one before
-    /// ends.
-    ends: [u32; 4],
+    /// Whether the next of the batch's digests is this line's, and the next of its traces.
+    has_digest: bool,
+    has_trace: bool,
+    /// How long each text is: path, query, agent, upstream. Each begins where the one before ends.
+    lengths: [u16; 4],
 }
 
 /// A line as the writer sees it. Its texts are the client's and unchecked, but for their length.
@@ -79,6 +79,10 @@ pub(super) struct Line<'a> {
     pub(super) query: &'a [u8],
     pub(super) agent: &'a [u8],
     pub(super) upstream: &'a [u8],
+    /// The digest of what was sent, where the path does not say it.
+    pub(super) digest: Option<Digest>,
+    /// The trace that the request belongs to.
+    pub(super) trace_id: Option<u128>,
 }
 
 /// Lines on their way. Kept and used again for its capacity.
@@ -86,6 +90,8 @@ pub(super) struct Line<'a> {
 pub(super) struct Batch {
     lines: Vec<Fixed>,
     text: Vec<u8>,
+    digests: Vec<Digest>,
+    traces: Vec<u128>,
 }
 
 impl Batch {
@@ -100,6 +106,8 @@ impl Batch {
     pub(super) fn clear(&mut self) {
         self.lines.clear();
         self.text.clear();
+        self.digests.clear();
+        self.traces.clear();
     }
 
     pub(super) fn add(&mut self, entry: &Entry<'_>) {
@@ -107,16 +115,19 @@ impl Batch {
             self.lines.reserve_exact(LOG_BATCH_LINES);
             self.text.reserve(LOG_BATCH_BYTES / 2);
         }
-        let mut ends = [0; 4];
+        let mut lengths = [0; 4];
         if let Some(request) = entry.request {
-            ends[0] = self.put(request.path.as_bytes(), LOG_TARGET_BYTES_MAX);
-            ends[1] = self.put_query(request.query);
-            ends[2] = self.put(request.user_agent.unwrap_or_default(), LOG_AGENT_BYTES_MAX);
-        } else {
-            ends[..3].fill(self.end());
+            lengths[0] = self.put(request.path.as_bytes(), LOG_TARGET_BYTES_MAX);
+            lengths[1] = request.query.map_or(0, |query| self.put_query(query));
+            lengths[2] = self.put(request.user_agent.unwrap_or_default(), LOG_AGENT_BYTES_MAX);
         }
-        let upstream = entry.upstream.unwrap_or_default().as_bytes();
-        ends[3] = self.put(upstream, LOG_UPSTREAM_BYTES_MAX);
+        if let Some(upstream) = entry.upstream {
+            lengths[3] = self.put(upstream.as_bytes(), LOG_UPSTREAM_BYTES_MAX);
+        }
+        self.digests.extend(entry.digest);
+        let traced = entry.request.filter(|r| !r.traceparent.is_empty());
+        let trace = traced.and_then(|request| trace_id(request.traceparent.clone()));
+        self.traces.extend(trace);
         self.lines.push(Fixed {
             client: entry.client,
             is_tls: entry.is_tls,
@@ -130,28 +141,22 @@ impl Batch {
             cache: entry.response.map(|(_, cache)| cache),
             body_bytes: entry.body_bytes,
             is_whole: entry.is_whole,
-            digest: entry.digest,
-            trace_id: entry
-                .request
-                .filter(|request| !request.traceparent.is_empty())
-                .and_then(|request| trace_id(request.traceparent.clone())),
-            ends,
+            has_digest: entry.digest.is_some(),
+            has_trace: trace.is_some(),
+            lengths,
         });
     }
 
-    fn end(&self) -> u32 {
-        u32::try_from(self.text.len()).unwrap_or(u32::MAX)
-    }
-
-    fn put(&mut self, text: &[u8], bytes_max: usize) -> u32 {
+    fn put(&mut self, text: &[u8], bytes_max: usize) -> u16 {
+        let start = self.text.len();
         self.text
             .extend_from_slice(&text[..text.len().min(bytes_max)]);
-        self.end()
+        self.length_since(start)
     }
 
-    fn put_query(&mut self, query: Option<&str>) -> u32 {
+    fn put_query(&mut self, query: &str) -> u16 {
         let start = self.text.len();
-        for parameter in query.into_iter().flat_map(|query| query.split('&')) {
+        for parameter in query.split('&') {
             let name = parameter.split('=').next().unwrap_or_default();
             let has_room = self.text.len() - start + parameter.len() < LOG_TARGET_BYTES_MAX;
             if PARAMETERS.contains(&name) && has_room {
@@ -161,16 +166,21 @@ impl Batch {
                 self.text.extend_from_slice(parameter.as_bytes());
             }
         }
-        self.end()
+        self.length_since(start)
+    }
+
+    /// Every text is far below 64 KiB.
+    fn length_since(&self, start: usize) -> u16 {
+        u16::try_from(self.text.len() - start).unwrap_or(u16::MAX)
     }
 
     pub(super) fn lines(&self) -> impl ExactSizeIterator<Item = Line<'_>> {
-        let mut from = 0;
+        let mut rest = self.text.as_slice();
+        let (mut digests, mut traces) = (self.digests.iter(), self.traces.iter());
         self.lines.iter().map(move |fixed| {
-            let [path, query, agent, upstream] = fixed.ends.map(|end| {
-                let end = end as usize;
-                let text = self.text.get(from..end).unwrap_or_default();
-                from = end;
+            let [path, query, agent, upstream] = fixed.lengths.map(|length| {
+                let (text, behind) = rest.split_at_checked(length.into()).unwrap_or_default();
+                rest = behind;
                 text
             });
             Line {
@@ -179,6 +189,8 @@ impl Batch {
                 query,
                 agent,
                 upstream,
+                digest: fixed.has_digest.then(|| digests.next().copied()).flatten(),
+                trace_id: fixed.has_trace.then(|| traces.next().copied()).flatten(),
             }
         })
     }

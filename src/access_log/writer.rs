@@ -11,7 +11,7 @@ use super::line::{Batch, Line};
 use super::options::Format;
 use super::output::{self, Output};
 use super::{Order, Shared, Sheet};
-use crate::limits::{LOG_LOOK_EVERY, LOG_PIECE_BYTES};
+use crate::limits::{LOG_LOOK_EVERY, LOG_LOOK_SOON, LOG_PIECE_BYTES};
 use crate::metrics::Cell;
 
 /// What the thread holds.
@@ -39,12 +39,13 @@ impl Writer {
                 // What comes after it was turned on is not lost.
                 self.turn();
             }
-            self.drain();
+            let is_busy = self.drain();
             self.turn();
             if order == Order::END {
                 return;
             }
             match self.sheet.output {
+                Some(_) if is_busy => thread::park_timeout(LOG_LOOK_SOON),
                 Some(_) => thread::park_timeout(LOG_LOOK_EVERY),
                 // Whoever turns it on, or ends it, wakes it.
                 None => thread::park(),
@@ -72,7 +73,9 @@ impl Writer {
         }
     }
 
-    fn drain(&mut self) {
+    /// Writes what there is; says whether any core had a batch full.
+    fn drain(&mut self) -> bool {
+        let mut is_busy = false;
         let shared = Arc::clone(&self.shared);
         // Lines have the time of the clock that only goes forward.
         let now = (Instant::now(), SystemTime::now());
@@ -80,11 +83,13 @@ impl Writer {
             // Not more than were there: others wait as well.
             for _ in 0..crate::limits::LOG_BATCHES_MAX {
                 let Some(batch) = ring.take() else { break };
+                is_busy |= batch.is_full();
                 self.put(&batch, now);
                 ring.give_back(batch);
             }
         }
         self.flush();
+        is_busy
     }
 
     fn put(&mut self, batch: &Batch, now: (Instant, SystemTime)) {

@@ -285,6 +285,8 @@ pub const LOG_BATCH_BYTES: usize = 32 * 1024;
 pub const LOG_BATCHES_MAX: usize = 128;
 /// How often the writer of the access log looks for lines.
 pub const LOG_LOOK_EVERY: Duration = Duration::from_millis(20);
+/// The same while there is much to write: what a core writes into comes back to it while its cache still has it.
+pub const LOG_LOOK_SOON: Duration = Duration::from_millis(8);
 /// Bytes of the access log that are written at once.
 pub const LOG_PIECE_BYTES: usize = 64 * 1024;
 /// How long the end waits for an access log that nobody takes.
