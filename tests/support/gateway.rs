@@ -128,6 +128,11 @@ impl Gateway {
         format!("http://{}", self.addr)
     }
 
+    /// The same for one with TLS.
+    pub fn secure_url(&self) -> String {
+        format!("https://{}", self.addr)
+    }
+
     /// `127.0.0.1:PORT`.
     pub fn host(&self) -> String {
         self.addr.to_string()
@@ -136,6 +141,20 @@ impl Gateway {
     /// A file of the directory that its configuration lies in: `policy.yml`, `htpasswd`.
     pub fn file(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
+    }
+
+    /// Sends a JSON body over plain HTTP, with this `Authorization` if there is one.
+    pub fn call(&self, method: &str, path: &str, authorization: Option<&str>, body: &str) -> Reply {
+        let length = body.len().to_string();
+        let mut fields = vec![
+            ("Content-Type", "application/json"),
+            ("Content-Length", &length),
+        ];
+        fields.extend(authorization.map(|value| ("Authorization", value)));
+        let mut client = Client::connect(self.addr);
+        client.ask(method, path, &fields);
+        client.send(body.as_bytes());
+        client.reply(method)
     }
 
     /// Asks for a path over plain HTTP, with this `Authorization` if there is one.

@@ -132,11 +132,17 @@ impl Containerd {
 
     /// Pulls `registry.example/test/image:latest` and returns the digest of its manifest.
     pub fn pull(&self) -> String {
-        let name = "registry.example/test/image:latest";
+        let hosts = self.dir.path().join("hosts");
+        let options = ["--hosts-dir", hosts.to_str().unwrap()];
+        self.pull_with("registry.example/test/image:latest", &options)
+    }
+
+    /// Pulls `name` with these options besides, and returns the digest of its manifest.
+    pub fn pull_with(&self, name: &str, options: &[&str]) -> String {
         let mut pull = self.command();
         run(pull
-            .args(["images", "pull", "--snapshotter", "native", "--hosts-dir"])
-            .arg(self.dir.path().join("hosts"))
+            .args(["images", "pull", "--snapshotter", "native"])
+            .args(options)
             .args(["--platform", "linux/amd64", name]));
         let list = run(self.command().args(["images", "list"]));
         let mut words = list.lines().last().expect("one image").split_whitespace();
