@@ -48,6 +48,10 @@ impl IntoResponse for RegistryError {
 pub(super) enum ApiError {
     /// Nobody is logged in.
     NotAuthenticated,
+    /// No such user, or another password.
+    WrongPassword,
+    /// A change in a session's name that its own page has not asked for.
+    CrossSite,
     /// Somebody is, and may not.
     NotAuthorized,
     /// No such cache.
@@ -82,6 +86,16 @@ impl ApiError {
                 StatusCode::UNAUTHORIZED,
                 "NOT_AUTHENTICATED",
                 "log in first",
+            ),
+            Self::WrongPassword => (
+                StatusCode::UNAUTHORIZED,
+                "NOT_AUTHENTICATED",
+                "no such user, or another password",
+            ),
+            Self::CrossSite => (
+                StatusCode::FORBIDDEN,
+                "CROSS_SITE",
+                "a session changes something from its own page alone, which shows X-CSRF-Token",
             ),
             Self::NotAuthorized => (
                 StatusCode::FORBIDDEN,

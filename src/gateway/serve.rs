@@ -66,6 +66,10 @@ fn routes(app: App) -> Router {
         .merge(rules::routes())
         .merge(web::routes())
         .route("/healthz", get(|| async { StatusCode::OK }))
+        .layer(axum::middleware::from_fn_with_state(
+            app.clone(),
+            web::turn_away_foreign,
+        ))
         .layer(CatchPanicLayer::new())
         .with_state(app)
 }
