@@ -70,9 +70,10 @@ function healthOf(cache) {
   return ["none", "not looked at yet", ""];
 }
 
-function when(text) {
-  const at = new Date(text);
-  if (Number.isNaN(at.getTime())) return String(text);
+/* A time, as RFC 3339 or in seconds since the epoch. */
+function when(said) {
+  const at = new Date(typeof said === "number" ? said * 1000 : said);
+  if (Number.isNaN(at.getTime())) return String(said);
   return `${at.toLocaleDateString("en-CA")} ${at.toLocaleTimeString("en-GB")}`;
 }
 
