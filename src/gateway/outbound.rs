@@ -21,6 +21,21 @@ const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// # Errors
 /// A file of `gateway.cas` that is not one.
 pub(super) fn client(options: &options::Options) -> Result<reqwest::Client, Failure> {
+    let client = builder(options)?.read_timeout(READ_TIMEOUT).build();
+    client.map_err(|error| Failure::new("HTTP client", error))
+}
+
+/// Returns a client for bodies that take long: reqwest's read timeout counts from the request's first byte to the
+/// answer's, and would end each upload after it. Whoever uses it watches the upload itself.
+///
+/// # Errors
+/// A file of `gateway.cas` that is not one.
+pub(super) fn uploads(options: &options::Options) -> Result<reqwest::Client, Failure> {
+    let client = builder(options)?.build();
+    client.map_err(|error| Failure::new("HTTP client", error))
+}
+
+fn builder(options: &options::Options) -> Result<reqwest::ClientBuilder, Failure> {
     let mut roots = RootCertStore::empty();
     roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     for path in &options.cas {
@@ -38,12 +53,9 @@ pub(super) fn client(options: &options::Options) -> Result<reqwest::Client, Fail
         .map_err(|error| Failure::new("TLS", error))?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    reqwest::Client::builder()
+    Ok(reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .read_timeout(READ_TIMEOUT)
-        .build()
-        .map_err(|error| Failure::new("HTTP client", error))
+        .connect_timeout(CONNECT_TIMEOUT))
 }
