@@ -1,3 +1,4 @@
 //! The gateway before a real registry.
 
+mod accounts;
 mod starts;
