@@ -15,6 +15,7 @@ use url::Url;
 use super::Ask;
 use super::backend::Sent;
 use super::refusal::Refusal;
+use crate::auth::Refusal as UrlRefusal;
 use crate::digest::Digest;
 use crate::gateway::accounts::Action;
 use crate::gateway::app::now;
@@ -29,8 +30,16 @@ pub(super) async fn answer(
     let signer = &ask.app.signer;
     if let Some(token) = ask.query.get("token") {
         // What is signed decides, whatever a cache shows besides.
-        let checked = signer.check_url_token(token, name, digest, now());
-        checked.map_err(|_| Code::Denied)?;
+        let check = || signer.check_url_token(token, name, digest, now());
+        let mut checked = check();
+        if checked == Err(UrlRefusal::KeyUnknown) {
+            signer.learn().await;
+            checked = check();
+        }
+        if let Err(reason) = checked {
+            tracing::debug!(%reason, "a signed URL is not taken");
+            return Err(Code::Denied.into());
+        }
         return from_backend(ask).await;
     }
     let caller = ask.permitted(Action::Pull).await?;
@@ -42,9 +51,13 @@ pub(super) async fn answer(
         return from_backend(ask).await;
     };
     let token = signer.url_token(&caller.subject, name, digest, now());
-    let there = location(&cache.host, &ask.target.path(), &token);
+    // Nobody is sent to a cache with what it would not take.
+    let there = (!token.is_empty()).then(|| location(&cache.host, &ask.target.path(), &token));
+    let Some(there) = there.flatten() else {
+        return from_backend(ask).await;
+    };
     tracing::debug!(cache = cache.name, %digest, "sent to a cache");
-    Ok(redirect(there.ok_or(Code::Unknown)?, digest))
+    Ok(redirect(there, digest))
 }
 
 /// Says whether the caller is a client, and not a cache, and asks for something that a cache can tell.

@@ -27,8 +27,8 @@ const PAGE_DEFAULT: usize = 100;
 /// Most repositories of a page.
 const PAGE_MAX: usize = 1000;
 
-/// How many are asked for at once. Registries refuse more than their own bound, which is 1000 in distribution.
-const ASKED_AT_ONCE: usize = 1000;
+/// How many are asked for at once, and how many of a registry that refuses so many.
+const ASKED_AT_ONCE: [usize; 2] = [1000, 100];
 
 /// Longest time that a page may be looked for: of very many repositories the caller may pull none.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -93,14 +93,20 @@ async fn find(
     wanted: usize,
 ) -> Result<Vec<String>, Trouble> {
     let mut found = Vec::new();
-    let mut query = first_query(ask.query.get("last"), ASKED_AT_ONCE);
+    let [mut query, smaller] = ASKED_AT_ONCE.map(|n| first_query(ask.query.get("last"), n));
+    let mut smaller = Some(smaller);
     // A token for the catalog names no repository: what its owner may pull is in the policy.
     let may = |text: &String| {
         let name = Name::parse(text);
         name.is_ok_and(|name| policy.allows(&caller.subject, name, Action::Pull))
     };
     while wanted > 0 && found.len() <= wanted {
-        let Page { names, next } = page(ask, &query).await?;
+        let Some(Page { names, next }) = page(ask, &query).await? else {
+            let broken = || Trouble::Broken("400 for its catalog".to_owned());
+            query = smaller.take().ok_or_else(broken)?;
+            continue;
+        };
+        smaller = None;
         let is_empty = names.is_empty();
         found.extend(names.into_iter().filter(may));
         match next {
@@ -122,7 +128,8 @@ fn first_query(last: Option<&str>, n: usize) -> String {
     query.finish()
 }
 
-async fn page(ask: &Ask<'_>, query: &str) -> Result<Page, Trouble> {
+/// Returns a page of the backend; `None` if it will not have the query.
+async fn page(ask: &Ask<'_>, query: &str) -> Result<Option<Page>, Trouble> {
     let via = ask.app.proxy.instance.after(&ask.passed);
     let question = Question {
         method: Method::GET,
@@ -135,6 +142,7 @@ async fn page(ask: &Ask<'_>, query: &str) -> Result<Page, Trouble> {
     let response = ask.app.proxy.backend.ask(question).await?;
     match response.status() {
         StatusCode::OK => {}
+        StatusCode::BAD_REQUEST => return Ok(None),
         status => return Err(Trouble::Broken(format!("{status} for its catalog"))),
     }
     let link = response.headers().get(header::LINK).cloned();
@@ -145,7 +153,7 @@ async fn page(ask: &Ask<'_>, query: &str) -> Result<Page, Trouble> {
     let listing: Result<Listing, _> = serde_json::from_slice(&body);
     let broken = |_| Trouble::Broken("its catalog is not one".to_owned());
     let names = listing.map_err(broken)?.repositories.unwrap_or_default();
-    Ok(Page { names, next })
+    Ok(Some(Page { names, next }))
 }
 
 /// Writes a page of names, of which the one beyond `wanted` only says that there are more.

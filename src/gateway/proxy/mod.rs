@@ -101,7 +101,7 @@ async fn answer(
             answered.unwrap_or_else(|refusal| {
                 let (method, path) = (&head.method, head.uri.path());
                 tracing::debug!(%peer, %method, path, ?refusal, "refused");
-                refusal.respond(&own)
+                refusal.respond(&own, app.signer.service())
             })
         }
     };

@@ -76,7 +76,8 @@ impl Refusal {
     /// Writes the answer.
     ///
     /// - `own`: what the client calls the gateway.
-    pub(super) fn respond(self, own: &Url) -> Response {
+    /// - `service`: what tokens are made for.
+    pub(super) fn respond(self, own: &Url, service: &str) -> Response {
         match self {
             Self::NoPath => StatusCode::NOT_FOUND.into_response(),
             Self::NoMethod(allow) => {
@@ -88,7 +89,7 @@ impl Refusal {
                 with(
                     error,
                     header::WWW_AUTHENTICATE,
-                    &challenge(own, lack, &scope),
+                    &challenge(own, service, lack, &scope),
                 )
             }
             Self::Error(error) => error.into_response(),
@@ -114,11 +115,11 @@ fn with(error: RegistryError, name: header::HeaderName, value: &str) -> Response
 /// Returns the value of `WWW-Authenticate`. An empty scope is none.
 ///
 /// Source: distribution, spec/auth/token.md.
-fn challenge(own: &Url, lack: Lack, scope: &str) -> String {
+fn challenge(own: &Url, service: &str, lack: Lack, scope: &str) -> String {
     let realm = own
         .join("auth/token")
         .map_or_else(|_| own.to_string(), String::from);
-    let mut text = format!("Bearer realm=\"{realm}\",service=\"{}\"", service(own));
+    let mut text = format!("Bearer realm=\"{realm}\",service=\"{service}\"");
     if !scope.is_empty() {
         text.push_str(&format!(",scope=\"{scope}\""));
     }
@@ -128,14 +129,6 @@ fn challenge(own: &Url, lack: Lack, scope: &str) -> String {
         Lack::Scope => text.push_str(",error=\"insufficient_scope\""),
     }
     text
-}
-
-/// Returns the name under which clients ask for tokens: the gateway's host, with its port where that is not the
-/// scheme's own.
-fn service(own: &Url) -> String {
-    let host = own.host_str().unwrap_or_default();
-    own.port()
-        .map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 /// Puts what each answer below `/v2/` says.
@@ -150,7 +143,7 @@ mod tests {
 
     fn told(refusal: Refusal) -> (u16, String) {
         let own = "https://gw.example:8443/".parse().unwrap();
-        let response = refusal.respond(&own);
+        let response = refusal.respond(&own, "gw");
         let challenge = response.headers().get(header::WWW_AUTHENTICATE);
         let challenge = challenge.map_or("", |value| value.to_str().unwrap());
         (response.status().as_u16(), challenge.to_owned())
@@ -162,8 +155,7 @@ mod tests {
 
     #[test]
     fn who_lacks_a_right_learns_where_to_get_it_or_that_there_is_none() {
-        let front =
-            "Bearer realm=\"https://gw.example:8443/auth/token\",service=\"gw.example:8443\"";
+        let front = "Bearer realm=\"https://gw.example:8443/auth/token\",service=\"gw\"";
         let scope = || "repository:a:pull".to_owned();
         let scoped = format!("{front},scope=\"repository:a:pull\"");
         let user = || Subject::User("u".to_owned());
