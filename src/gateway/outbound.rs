@@ -21,17 +21,20 @@ const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// # Errors
 /// A file of `gateway.cas` that is not one.
 pub(super) fn client(options: &options::Options) -> Result<reqwest::Client, Failure> {
-    let client = builder(options)?.read_timeout(READ_TIMEOUT).build();
-    client.map_err(|error| Failure::new("HTTP client", error))
+    built(builder(options)?.read_timeout(READ_TIMEOUT))
 }
 
-/// Returns a client for bodies that take long: reqwest's read timeout counts from the request's first byte to the
-/// answer's, and would end each upload after it. Whoever uses it watches the upload itself.
+/// Returns a client for bodies that may take hours: whoever uses it bounds its silences. (reqwest's bound on silence
+/// before the answer's head counts from the request's first byte, so it would cut long uploads.)
 ///
 /// # Errors
-/// A file of `gateway.cas` that is not one.
-pub(super) fn uploads(options: &options::Options) -> Result<reqwest::Client, Failure> {
-    let client = builder(options)?.build();
+/// As [`client`].
+pub(super) fn streaming(options: &options::Options) -> Result<reqwest::Client, Failure> {
+    built(builder(options)?)
+}
+
+fn built(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, Failure> {
+    let client = builder.build();
     client.map_err(|error| Failure::new("HTTP client", error))
 }
 

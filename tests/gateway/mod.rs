@@ -1,3 +1,5 @@
 //! The gateway before a real registry.
 
+mod accounts;
+mod proxy;
 mod starts;

@@ -78,7 +78,7 @@ impl Rules {
         Ok(Self(Arc::new(Parts {
             warm: Compiled::of(&options.warm, |rule| &rule.images)?,
             mirror: Compiled::of(&options.mirror, |rule| &rule.images)?,
-            uploads: outbound::uploads(options)?,
+            uploads: outbound::streaming(options)?,
             places: Places::default(),
             copies: Notify::new(),
             questions: Notify::new(),
