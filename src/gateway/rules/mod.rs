@@ -36,7 +36,7 @@ use super::app::{App, now};
 use super::{Failure, MirrorRule, WarmRule, options, outbound};
 use crate::registry::{Name, Reference};
 
-pub(super) use api::routes;
+pub(super) use api::described;
 
 /// A tag, or a manifest without one, that was pushed through the gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
