@@ -62,6 +62,8 @@ pub(super) enum ApiError {
     InvalidUserSettings,
     /// The body is not what it should be.
     InvalidJson,
+    /// The query is not what it should be.
+    InvalidQuery,
     /// A name or an address that is none, or is taken.
     InvalidContentCache,
     /// The path has no such method.
@@ -121,6 +123,11 @@ impl ApiError {
                 StatusCode::BAD_REQUEST,
                 "INVALID_JSON",
                 "the body is not the JSON that is wanted here",
+            ),
+            Self::InvalidQuery => (
+                StatusCode::BAD_REQUEST,
+                "INVALID_QUERY",
+                "the query is not the one that is wanted here",
             ),
             Self::InvalidContentCache => (
                 StatusCode::BAD_REQUEST,

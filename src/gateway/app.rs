@@ -11,6 +11,7 @@ use super::accounts::{Accounts, CACHE_USER, LoginError};
 use super::caches::Caches;
 use super::identity::{Caller, Rights, Subject};
 use super::options::Options;
+use super::proxy::Proxy;
 use super::rules::Rules;
 use super::state::State;
 use super::tokens::Signer;
@@ -30,6 +31,7 @@ pub(super) struct Parts {
     pub(super) signer: Signer,
     pub(super) caches: Caches,
     pub(super) rules: Rules,
+    pub(super) proxy: Proxy,
     /// For the backend, caches and mirrors.
     pub(super) client: reqwest::Client,
 }
@@ -57,6 +59,7 @@ impl App {
             signer: Signer::open(&options, &state).await?,
             caches: Caches::open(state.clone(), client.clone(), options.probe).await?,
             rules: Rules::new(&options)?,
+            proxy: Proxy::new(&options)?,
             state,
             client,
             options,

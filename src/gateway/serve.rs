@@ -14,7 +14,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use super::app::App;
 use super::options::Options;
-use super::{Failure, accounts, api, proxy, rules, tokens, web};
+use super::{Failure, accounts, api, proxy, tokens, web};
 
 /// How often a certificate is looked at.
 const CERTIFICATE_LOOK_EVERY: Duration = Duration::from_secs(30);
@@ -64,7 +64,6 @@ fn routes(app: App) -> Router {
         .merge(tokens::routes())
         .merge(proxy::routes())
         .merge(api::routes())
-        .merge(rules::routes())
         .merge(web::routes())
         .route("/healthz", get(|| async { StatusCode::OK }))
         .layer(from_fn_with_state(app.clone(), web::turn_away_foreign))

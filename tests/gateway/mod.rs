@@ -1,5 +1,6 @@
 //! The gateway before a real registry.
 
 mod accounts;
+mod proxy;
 mod starts;
 mod web;

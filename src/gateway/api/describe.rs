@@ -52,7 +52,7 @@ pub(super) enum NotLoggedIn {
 /// The same where only admins may.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "it is for the description")]
-pub(super) enum NotAdmin {
+pub(in crate::gateway) enum NotAdmin {
     /// `NOT_AUTHENTICATED`
     #[response(status = 401)]
     NotAuthenticated(Errors),

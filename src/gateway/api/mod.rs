@@ -28,8 +28,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
-#[allow(unused_imports, reason = "for the API of rules")]
-pub(super) use caller::{Admin, ApiCaller};
+pub(super) use caller::Admin;
+pub(super) use describe::NotAdmin;
+pub(super) use refused::{Errors, Refused, Segment};
 
 use super::answer::ApiError;
 use super::app::App;
@@ -63,6 +64,7 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(caches::users))
         .routes(routes!(settings::accounts))
         .routes(routes!(settings::get, settings::change))
+        .merge(super::rules::described())
 }
 
 /// Turns away who takes no JSON.

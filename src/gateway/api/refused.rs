@@ -28,7 +28,7 @@ pub(in crate::gateway) struct Refused {
 
 /// Errors, as they are written.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Errors {
+pub(in crate::gateway) struct Errors {
     errors: Vec<Record>,
 }
 
@@ -48,7 +48,7 @@ struct Record {
 
 impl Refused {
     /// Returns an error with what it is about.
-    pub(super) fn new(error: ApiError, detail: impl Into<String>) -> Self {
+    pub(in crate::gateway) fn new(error: ApiError, detail: impl Into<String>) -> Self {
         Self {
             error,
             detail: Some(detail.into()),
@@ -103,7 +103,7 @@ impl IntoResponse for Refused {
 }
 
 /// A part of the path. What is no text names nothing.
-pub(super) struct Segment(pub(super) String);
+pub(in crate::gateway) struct Segment(pub(in crate::gateway) String);
 
 impl FromRequestParts<App> for Segment {
     type Rejection = Refused;
