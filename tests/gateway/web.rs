@@ -543,7 +543,7 @@ fn a_page_is_kept_nowhere_and_says_nothing_to_who_is_not_logged_in() {
         .start();
     register(
         &gateway,
-        &json!({"name": "asia", "host": "https://asia.example.org"}),
+        &json!({"name": "zanzibar", "host": "https://zanzibar.example.org"}),
     );
     let get =
         |path: &str, fields: &[(&str, &str)]| call(&gateway, "GET", path, fields, &Value::Null);
@@ -567,11 +567,11 @@ fn a_page_is_kept_nowhere_and_says_nothing_to_who_is_not_logged_in() {
             "{policy}"
         );
         assert_eq!(
-            policy.contains("https://asia.example.org"),
+            policy.contains("https://zanzibar.example.org"),
             path == "/",
             "{policy}"
         );
-        for secret in ["alice", "asia", &session.csrf, &session.cookie] {
+        for secret in ["alice", "zanzibar", &session.csrf, &session.cookie] {
             assert!(!page.text().contains(secret), "{path}: {secret}");
         }
     }
@@ -588,7 +588,6 @@ fn a_page_is_kept_nowhere_and_says_nothing_to_who_is_not_logged_in() {
     let body = json!({"username": "alice", "password": "x".repeat(9000)});
     let reply = call(&gateway, "POST", "/api/v0/session", &[], &body);
     assert!([400, 413].contains(&reply.status()), "{}", reply.status());
-    gateway.process.line(|line| line.contains("ready")).unwrap();
 }
 
 #[test]
@@ -620,7 +619,7 @@ fn hostile_names_are_text_and_it_fits_every_window_in_both_schemes() {
           {{id: "1", kind: "warm", repository: "website/ui", reference: "3-stable", target: "asia", state: "done", attempts: 1, message: "", created: at, updated: at}},
           {{id: "2", kind: "warm", repository: "website/ui", reference: "sha256:" + "0123456789abcdef".repeat(4), target: "europe", state: "waiting", attempts: 3, message: "the cache does not answer", created: at, updated: at}},
           {{id: "3", kind: "mirror", repository: long, reference: evil, target: evil, state: "failed", attempts: 9, message: long, created: at, updated: evil}}];
-        accounts = [...accounts, {{username: evil, isAdmin: true, contentCacheUUID: "evil"}}, {{username: "bob", isAdmin: false, contentCacheUUID: {asia:?}}}];
+        accounts = [...accounts, {{name: evil, isAdmin: true, cache: "evil"}}, {{name: "bob", isAdmin: false, cache: {asia:?}}}];
         saved = "evil"; picked = "evil";
         tell(evil, "bad");
         showChoices(); showCaches(); showUsers(); showRuns();

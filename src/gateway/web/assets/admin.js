@@ -2,6 +2,7 @@
 /* The admin's part: caches, who uses which, what rules have done. The API refuses it to all others. */
 const USERS_SHOWN_MAX = 500, NAMES_SHOWN_MAX = 10;
 const MARKS = { waiting: "none", running: "warn", done: "good", failed: "bad" };
+const KINDS = { warm: "warm ", mirror: "copy to ", schedule: "look what to warm for " };
 let accounts = [], runs = [], edited = null, doomed = null;
 
 async function refreshAdmin() {
@@ -9,7 +10,7 @@ async function refreshAdmin() {
   /* A log that cannot be read hides nothing else. */
   const noLog = error => ({ runs: [], failed: words(error) });
   const [users, log] = await Promise.all([api("GET", "/api/v0/accounts"), api("GET", "/api/v0/rules").catch(noLog)]);
-  accounts = users;
+  accounts = users.map(user => ({ name: user.name, isAdmin: user.isAdmin, cache: user.ContentCacheUUID }));
   runs = log.runs;
   say("rules-wrong", log.failed || "");
   showCaches();
@@ -25,7 +26,7 @@ const button = (id, text, label, kind, what) => {
 
 function showCaches() {
   $("caches-none").hidden = caches.length > 0;
-  const users = id => accounts.filter(account => account.contentCacheUUID === id).length;
+  const users = id => accounts.filter(account => account.cache === id).length;
   draw("cache-rows", [caches, caches.map(cache => users(cache.id))], () => caches.map(cache => cacheRow(cache, users(cache.id))));
 }
 
@@ -39,7 +40,7 @@ function cacheRow(cache, users) {
     cell("for", make("div", { class: "row" }, ...uses.length ? uses.map(one => typeof one === "object" ? one : make("span", { class: "mono" }, one)) : ["who chooses it"])),
     cell("health", make("span", { class: `mark ${kind}` }, state), about ? make("div", { class: "small quiet" }, about) : ""),
     cell("warming", ...[warming].flat().filter(Boolean)), cell("users", users),
-    make("td", {}, make("div", { class: "row" },
+    make("td", {}, make("div", { class: "row orders" },
       button(`test-${cache.id}`, "Test", `Test ${cache.name}`, "", () => test(cache)),
       button(`edit-${cache.id}`, "Edit", `Edit ${cache.name}`, "", async () => edit(cache)),
       button(`remove-${cache.id}`, "Remove", `Remove ${cache.name}`, "danger", () => askRemoval(cache)))));
@@ -47,12 +48,12 @@ function cacheRow(cache, users) {
 
 function showUsers() {
   const filter = $("users-filter").value.trim().toLowerCase();
-  const cacheOf = account => account.contentCacheUUID && nameOf(account.contentCacheUUID) || "automatic";
-  const found = accounts.filter(account => !filter || `${account.username} ${cacheOf(account)}`.toLowerCase().includes(filter));
+  const cacheOf = account => account.cache && nameOf(account.cache) || "automatic";
+  const found = accounts.filter(account => !filter || `${account.name} ${cacheOf(account)}`.toLowerCase().includes(filter));
   const shown = found.slice(0, USERS_SHOWN_MAX);
   say("users-sum", shown.length < found.length ? `the first ${shown.length} of ${found.length}` : count(found.length, "user", "users"));
   draw("user-rows", shown.map(account => [account, cacheOf(account)]), () => shown.map(account => make("tr", {},
-    make("th", { scope: "row" }, account.username, ...account.isAdmin ? [" ", make("span", { class: "tag lead" }, "admin")] : []),
+    make("th", { scope: "row" }, account.name, ...account.isAdmin ? [" ", make("span", { class: "tag lead" }, "admin")] : []),
     make("td", { "data-name": "cache", class: cacheOf(account) === "automatic" ? "quiet" : "" }, cacheOf(account)))));
 }
 
@@ -62,21 +63,26 @@ function showRuns() {
   const failed = runs.filter(run => run.state === "failed").length;
   say("rules-sum", runs.length ? `${open} to do, ${failed} failed` : "");
   draw("rule-rows", runs, () => runs.map(run => {
-    const image = run.reference.includes(":") ? `${run.repository}@${run.reference}` : `${run.repository}:${run.reference}`;
+    /* A digest has a colon, a tag has none. */
+    const image = run.kind === "schedule" ? `${run.repository} ${run.reference}` : run.reference.includes(":") ? `${run.repository}@${run.reference}` : `${run.repository}:${run.reference}`;
     const tries = run.attempts > 1 ? `, ${run.attempts} attempts` : "";
     return make("tr", {},
-      make("td", { class: "keep" }, make("time", { class: "small quiet", datetime: run.updated }, when(run.updated))),
-      make("td", {}, run.kind === "mirror" ? "copy to " : "warm ", make("strong", {}, run.target)),
+      make("td", {}, make("time", { class: "small quiet", datetime: run.updated }, when(run.updated))),
+      make("td", {}, KINDS[run.kind] || `${run.kind} `, make("strong", {}, run.target)),
       make("th", { scope: "row", class: "mono" }, image),
       make("td", {}, make("span", { class: `mark ${MARKS[run.state] || "none"}` }, run.state), make("span", { class: "small quiet" }, tries), run.message ? make("div", { class: "small quiet" }, run.message) : ""),
-      make("td", {}, ...run.state === "failed" ? [button(`retry-${run.id}`, "Try again", `Try again: ${image} to ${run.target}`, "", () => retry(run))] : []));
+      make("td", {}, ...orders(run, image)));
   }));
 }
 
-async function retry(run) {
-  await api("POST", `/api/v0/rules/${part(run.id)}/retry`);
-  await refreshAdmin();
-  tell(`To be done again: ${run.repository} to ${run.target}.`);
+function orders(run, image) {
+  const order = (what, text) => button(`${what}-${run.id}`, text, `${text}: ${image}, ${run.target}`, "", async () => {
+    await api("POST", `/api/v0/rules/${part(run.id)}/${what}`);
+    await refreshAdmin();
+    tell(what === "retry" ? `To be done again: ${image}, ${run.target}.` : `Cancelled: ${image}, ${run.target}.`);
+  });
+  if (run.state === "failed" || run.state === "cancelled") return [order("retry", "Try again")];
+  return run.state === "waiting" || run.state === "running" ? [order("cancel", "Cancel")] : [];
 }
 
 async function reload() {
