@@ -275,7 +275,7 @@ fn an_admin_registers_tests_edits_and_removes_a_cache() {
     click(&mut page, "register");
     page.until_text("cache-title", &["Register a cache"]);
     fill(&mut page, "cache-name", "asia");
-    fill(&mut page, "cache-host", "https://no host");
+    fill(&mut page, "cache-host", "asia.example");
     click(&mut page, "cache-save");
     // The browser refuses what is no address; what it takes for one, the gateway judges.
     assert_eq!(
@@ -666,6 +666,7 @@ fn it_is_found_by_keyboard_and_by_ear() {
     let gateway = options().start();
     let id = register(&gateway, &json!({"name": "asia", "host": NOWHERE}));
     let mut page = Browser::start();
+    page.look(1280, "light");
     enter(&mut page, &gateway, "root", "of all");
     page.until_text("choice-list", &["unreachable"]);
     page.press("Tab");
