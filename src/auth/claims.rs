@@ -8,7 +8,7 @@
 use std::fmt;
 
 use serde::de::{Error as _, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::Refusal;
 
@@ -47,7 +47,7 @@ pub struct Claims {
 }
 
 /// One thing, and what may be done with it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Access {
     /// `repository`, `registry`, or either with a class in parentheses.
     #[serde(rename = "type")]

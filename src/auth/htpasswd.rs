@@ -105,6 +105,11 @@ impl Htpasswd {
         equal && hash.is_some()
     }
 
+    /// Returns the users' names, in no order.
+    pub fn users(&self) -> impl Iterator<Item = &str> {
+        self.hashes.keys().map(String::as_str)
+    }
+
     /// Returns how many users there are.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -48,6 +48,10 @@ impl IntoResponse for RegistryError {
 pub(super) enum ApiError {
     /// Nobody is logged in.
     NotAuthenticated,
+    /// No such user, or another password.
+    WrongPassword,
+    /// A change in a session's name that its own page has not asked for.
+    CrossSite,
     /// Somebody is, and may not.
     NotAuthorized,
     /// No such cache.
@@ -58,6 +62,8 @@ pub(super) enum ApiError {
     InvalidUserSettings,
     /// The body is not what it should be.
     InvalidJson,
+    /// The query is not what it should be.
+    InvalidQuery,
     /// A name or an address that is none, or is taken.
     InvalidContentCache,
     /// The path has no such method.
@@ -77,68 +83,57 @@ pub(super) enum ApiError {
 impl ApiError {
     /// Returns status, code and message.
     pub(super) const fn record(self) -> (StatusCode, &'static str, &'static str) {
+        let (status, code) = self.code();
+        (status, code, self.message())
+    }
+
+    const fn code(self) -> (StatusCode, &'static str) {
         match self {
-            Self::NotAuthenticated => (
-                StatusCode::UNAUTHORIZED,
-                "NOT_AUTHENTICATED",
-                "log in first",
-            ),
-            Self::NotAuthorized => (
-                StatusCode::FORBIDDEN,
-                "NOT_AUTHORIZED",
-                "this account may not do that",
-            ),
-            Self::NoSuchContentCache => (
-                StatusCode::NOT_FOUND,
-                "NO_SUCH_CONTENT_CACHE",
-                "there is no such content cache",
-            ),
-            Self::NoSuchAccount => (
-                StatusCode::NOT_FOUND,
-                "NO_SUCH_ACCOUNT",
-                "there is no such account",
-            ),
-            Self::InvalidUserSettings => (
-                StatusCode::BAD_REQUEST,
-                "INVALID_USER_SETTINGS",
-                "want {\"contentCacheUUID\": the id of a content cache, or an empty text}",
-            ),
-            Self::InvalidJson => (
-                StatusCode::BAD_REQUEST,
-                "INVALID_JSON",
-                "the body is not the JSON that is wanted here",
-            ),
-            Self::InvalidContentCache => (
-                StatusCode::BAD_REQUEST,
-                "INVALID_CONTENT_CACHE",
-                "want a name that is free, and a host such as https://cache.example.org:5000",
-            ),
-            Self::MethodNotAllowed => (
-                StatusCode::METHOD_NOT_ALLOWED,
-                "METHOD_NOT_ALLOWED",
-                "the path has no such method",
-            ),
-            Self::NotAcceptable => (
-                StatusCode::NOT_ACCEPTABLE,
-                "NOT_ACCEPTABLE",
-                "there is only application/json",
-            ),
-            Self::UnsupportedMediaType => (
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "UNSUPPORTED_MEDIA_TYPE",
-                "want Content-Type: application/json",
-            ),
-            Self::NotFound => (StatusCode::NOT_FOUND, "NOT_FOUND", "there is no such path"),
-            Self::Unavailable => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "UNAVAILABLE",
-                "not now: ask again later",
-            ),
-            Self::Internal => (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "INTERNAL_ERROR",
-                "the gateway failed: its log says why",
-            ),
+            Self::NotAuthenticated => (StatusCode::UNAUTHORIZED, "NOT_AUTHENTICATED"),
+            Self::WrongPassword => (StatusCode::UNAUTHORIZED, "NOT_AUTHENTICATED"),
+            Self::CrossSite => (StatusCode::FORBIDDEN, "CROSS_SITE"),
+            Self::NotAuthorized => (StatusCode::FORBIDDEN, "NOT_AUTHORIZED"),
+            Self::NoSuchContentCache => (StatusCode::NOT_FOUND, "NO_SUCH_CONTENT_CACHE"),
+            Self::NoSuchAccount => (StatusCode::NOT_FOUND, "NO_SUCH_ACCOUNT"),
+            Self::InvalidUserSettings => (StatusCode::BAD_REQUEST, "INVALID_USER_SETTINGS"),
+            Self::InvalidJson => (StatusCode::BAD_REQUEST, "INVALID_JSON"),
+            Self::InvalidQuery => (StatusCode::BAD_REQUEST, "INVALID_QUERY"),
+            Self::InvalidContentCache => (StatusCode::BAD_REQUEST, "INVALID_CONTENT_CACHE"),
+            Self::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED"),
+            Self::NotAcceptable => (StatusCode::NOT_ACCEPTABLE, "NOT_ACCEPTABLE"),
+            Self::UnsupportedMediaType => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "UNSUPPORTED_MEDIA_TYPE")
+            }
+            Self::NotFound => (StatusCode::NOT_FOUND, "NOT_FOUND"),
+            Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL_ERROR"),
+        }
+    }
+
+    const fn message(self) -> &'static str {
+        match self {
+            Self::NotAuthenticated => "log in first",
+            Self::WrongPassword => "no such user, or another password",
+            Self::CrossSite => {
+                "a session changes something from its own page alone, which shows X-CSRF-Token"
+            }
+            Self::NotAuthorized => "this account may not do that",
+            Self::NoSuchContentCache => "there is no such content cache",
+            Self::NoSuchAccount => "there is no such account",
+            Self::InvalidUserSettings => {
+                "want {\"contentCacheUUID\": the id of a content cache, or an empty text}"
+            }
+            Self::InvalidJson => "the body is not the JSON that is wanted here",
+            Self::InvalidQuery => "the query is not the one that is wanted here",
+            Self::InvalidContentCache => {
+                "want a name that is free, and a host such as https://cache.example.org:5000"
+            }
+            Self::MethodNotAllowed => "the path has no such method",
+            Self::NotAcceptable => "there is only application/json",
+            Self::UnsupportedMediaType => "want Content-Type: application/json",
+            Self::NotFound => "there is no such path",
+            Self::Unavailable => "not now: ask again later",
+            Self::Internal => "the gateway failed: its log says why",
         }
     }
 }

@@ -7,15 +7,16 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use axum::http::{HeaderMap, header};
 use url::Url;
 
-use super::accounts::{Accounts, LoginError};
+use super::accounts::{Accounts, CACHE_USER, LoginError};
 use super::caches::Caches;
 use super::identity::{Caller, Rights, Subject};
 use super::options::Options;
+use super::proxy::Proxy;
 use super::rules::Rules;
 use super::state::State;
 use super::tokens::Signer;
 use super::{Failure, outbound};
-use crate::auth::Authorization;
+use crate::auth::{Authorization, Refusal, Secret};
 
 /// The parts of a gateway, cheap to clone.
 #[derive(Clone, Debug)]
@@ -30,6 +31,7 @@ pub(super) struct Parts {
     pub(super) signer: Signer,
     pub(super) caches: Caches,
     pub(super) rules: Rules,
+    pub(super) proxy: Proxy,
     /// For the backend, caches and mirrors.
     pub(super) client: reqwest::Client,
 }
@@ -57,6 +59,7 @@ impl App {
             signer: Signer::open(&options, &state).await?,
             caches: Caches::open(state.clone(), client.clone(), options.probe).await?,
             rules: Rules::new(&options)?,
+            proxy: Proxy::new(&options)?,
             state,
             client,
             options,
@@ -75,14 +78,16 @@ impl App {
         };
         match Authorization::parse(value.as_bytes()) {
             Authorization::Basic { user, password } => {
-                self.accounts.login(&user, &password).await.map_err(Some)?;
-                Ok(Caller {
-                    subject: Subject::User(user),
-                    rights: Rights::Policy,
-                })
+                self.caller_by_password(&user, &password).await
             }
             Authorization::Bearer(token) => {
-                let checked = self.signer.check(token, now());
+                let checked = match self.signer.check(token, now()) {
+                    Err(Refusal::KeyUnknown) => {
+                        self.signer.learn().await;
+                        self.signer.check(token, now())
+                    }
+                    checked => checked,
+                };
                 let (subject, access) = checked.map_err(|_| None)?;
                 Ok(Caller {
                     subject,
@@ -91,6 +96,37 @@ impl App {
             }
             Authorization::Other => Err(None),
         }
+    }
+
+    /// Returns who shows this name and password: an account, or a cache with a ticket.
+    ///
+    /// # Errors
+    /// As [`Self::caller`].
+    pub(super) async fn caller_by_password(
+        &self,
+        user: &str,
+        password: &Secret,
+    ) -> Result<Caller, Option<LoginError>> {
+        if user != CACHE_USER {
+            self.accounts.login(user, password).await.map_err(Some)?;
+            return Ok(Caller {
+                subject: Subject::User(user.to_owned()),
+                rights: Rights::Policy,
+            });
+        }
+        let check = || self.signer.check_ticket(password.expose(), now());
+        let checked = match check() {
+            Err(Refusal::KeyUnknown) => {
+                self.signer.learn().await;
+                check()
+            }
+            checked => checked,
+        };
+        let (subject, access) = checked.map_err(|_| Some(LoginError::Wrong))?;
+        Ok(Caller {
+            subject,
+            rights: Rights::Token(access),
+        })
     }
 
     /// Returns the client's address: the peer's, or what proxies that are believed say.

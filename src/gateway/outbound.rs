@@ -21,6 +21,24 @@ const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// # Errors
 /// A file of `gateway.cas` that is not one.
 pub(super) fn client(options: &options::Options) -> Result<reqwest::Client, Failure> {
+    built(builder(options)?.read_timeout(READ_TIMEOUT))
+}
+
+/// Returns a client for bodies that may take hours: whoever uses it bounds its silences. (reqwest's bound on silence
+/// before the answer's head counts from the request's first byte, so it would cut long uploads.)
+///
+/// # Errors
+/// As [`client`].
+pub(super) fn streaming(options: &options::Options) -> Result<reqwest::Client, Failure> {
+    built(builder(options)?)
+}
+
+fn built(builder: reqwest::ClientBuilder) -> Result<reqwest::Client, Failure> {
+    let client = builder.build();
+    client.map_err(|error| Failure::new("HTTP client", error))
+}
+
+fn builder(options: &options::Options) -> Result<reqwest::ClientBuilder, Failure> {
     let mut roots = RootCertStore::empty();
     roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     for path in &options.cas {
@@ -38,12 +56,9 @@ pub(super) fn client(options: &options::Options) -> Result<reqwest::Client, Fail
         .map_err(|error| Failure::new("TLS", error))?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    reqwest::Client::builder()
+    Ok(reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
-        .connect_timeout(CONNECT_TIMEOUT)
-        .read_timeout(READ_TIMEOUT)
-        .build()
-        .map_err(|error| Failure::new("HTTP client", error))
+        .connect_timeout(CONNECT_TIMEOUT))
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
@@ -13,7 +14,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use super::app::App;
 use super::options::Options;
-use super::{Failure, api, proxy, rules, tokens, web};
+use super::{Failure, accounts, api, proxy, tokens, web};
 
 /// How often a certificate is looked at.
 const CERTIFICATE_LOOK_EVERY: Duration = Duration::from_secs(30);
@@ -63,9 +64,10 @@ fn routes(app: App) -> Router {
         .merge(tokens::routes())
         .merge(proxy::routes())
         .merge(api::routes())
-        .merge(rules::routes())
         .merge(web::routes())
         .route("/healthz", get(|| async { StatusCode::OK }))
+        .layer(from_fn_with_state(app.clone(), web::turn_away_foreign))
+        .layer(from_fn_with_state(app.clone(), accounts::note_client))
         .layer(CatchPanicLayer::new())
         .with_state(app)
 }

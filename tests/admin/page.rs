@@ -144,26 +144,6 @@ fn troubles(scene: &Scene, page: &mut Browser) {
     assert_eq!(page.complaints(), Vec::<String>::new());
 }
 
-/// Returns every text whose colour stands out too little from what is behind it (WCAG 2.2, AA).
-const FAINT: &str = r"(() => {
-  const parts = colour => colour.match(/[\d.]+/g).map(Number);
-  const light = ([r, g, b]) => [r, g, b].map(c => c / 255).map(c => c <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4)
-    .reduce((sum, c, at) => sum + c * [.2126, .7152, .0722][at], 0);
-  const behind = at => { for (; at; at = at.parentElement) { const c = parts(getComputedStyle(at).backgroundColor); if (c.length < 4 || c[3] === 1) return c; } return [255, 255, 255]; };
-  const faint = [], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  while (walker.nextNode()) {
-    const at = walker.currentNode.parentElement;
-    if (!walker.currentNode.data.trim() || !at.getClientRects().length || ['SCRIPT', 'STYLE'].includes(at.tagName)) continue;
-    const [a, b] = [light(parts(getComputedStyle(at).color)), light(behind(at))].sort((a, b) => b - a);
-    if ((a + .05) / (b + .05) < 4.5) faint.push(walker.currentNode.data.trim());
-  }
-  return faint;
-})()";
-
-/// Returns what reaches beyond the right edge of its panel, or of the window.
-const WIDE: &str = "[...document.querySelectorAll('body *')].filter(at => at.scrollWidth > 0 && \
-    at.getBoundingClientRect().right > (at.parentElement.closest('section') || document.documentElement).getBoundingClientRect().right + 0.5 && !at.closest('.cut')).map(at => at.outerHTML.slice(0, 80))";
-
 #[test]
 fn it_fits_a_telephone_and_a_wall_in_both_schemes() {
     // A page that is cut off hides the panel that matters.
@@ -202,10 +182,10 @@ fn it_fits_a_telephone_and_a_wall_in_both_schemes() {
             let to = Path::new(env!("CARGO_TARGET_TMPDIR"));
             page.picture(&to.join(format!("status-{width}-{scheme}.png")));
             let scrolls = page.eval("document.documentElement.scrollWidth - innerWidth");
-            let wide = page.eval(WIDE);
+            let wide = page.too_wide();
             assert_eq!(scrolls, 0, "{width} {scheme}: {wide}");
             assert_eq!(wide, serde_json::json!([]), "{width} {scheme}");
-            let faint = page.eval(FAINT);
+            let faint = page.faint();
             assert_eq!(faint, serde_json::json!([]), "{width} {scheme}");
         }
     }

@@ -22,6 +22,26 @@ const START: &str = "exec chromium --headless=new --no-sandbox --disable-gpu --d
     --disable-crash-reporter --disable-background-networking --disable-component-update --no-first-run \
     --hide-scrollbars --remote-debugging-pipe --user-data-dir=\"$1\" 3<&0 4>&1 </dev/null >/dev/null 2>&1";
 
+/// Every text whose colour stands out too little from what is behind it (WCAG 2.2, AA).
+const FAINT: &str = r"(() => {
+  const parts = colour => colour.match(/[\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map(c => c / 255).map(c => c <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4)
+    .reduce((sum, c, at) => sum + c * [.2126, .7152, .0722][at], 0);
+  const behind = at => { for (; at; at = at.parentElement) { const c = parts(getComputedStyle(at).backgroundColor); if (c.length < 4 || c[3] === 1) return c; } return [255, 255, 255]; };
+  const faint = [], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const at = walker.currentNode.parentElement;
+    if (!walker.currentNode.data.trim() || !at.getClientRects().length || ['SCRIPT', 'STYLE'].includes(at.tagName)) continue;
+    const [a, b] = [light(parts(getComputedStyle(at).color)), light(behind(at))].sort((a, b) => b - a);
+    if ((a + .05) / (b + .05) < 4.5) faint.push(walker.currentNode.data.trim());
+  }
+  return faint;
+})()";
+
+/// What reaches beyond the right edge of its panel, or of the window.
+const WIDE: &str = "[...document.querySelectorAll('body *')].filter(at => at.scrollWidth > 0 && \
+    at.getBoundingClientRect().right > (at.parentElement.closest('section') || document.documentElement).getBoundingClientRect().right + 0.5 && !at.closest('.cut')).map(at => at.outerHTML.slice(0, 80))";
+
 /// A browser with one tab.
 pub struct Browser {
     child: Child,
@@ -150,6 +170,16 @@ impl Browser {
             {"name": "prefers-reduced-motion", "value": "reduce"},
         ]);
         self.call("Emulation.setEmulatedMedia", json!({"features": features}));
+    }
+
+    /// Returns every text whose colour stands out too little from what is behind it.
+    pub fn faint(&mut self) -> Value {
+        self.eval(FAINT)
+    }
+
+    /// Returns what reaches beyond the right edge of its panel, or of the window.
+    pub fn too_wide(&mut self) -> Value {
+        self.eval(WIDE)
     }
 
     /// Writes a picture of the whole page.

@@ -1,64 +1,80 @@
 //! Users and their rights: a password file and a policy file, read again when they change.
 
+mod client;
+mod failures;
+mod files;
+mod logins;
 mod policy;
 
 use std::path::Path;
 use std::sync::Arc;
 
+pub(super) use client::note_client;
+pub(super) use files::{CACHE_USER, write_private};
 pub(super) use policy::{Action, Policy};
 
 use super::{Failure, options};
 use crate::auth::Secret;
+use files::Files;
+use logins::Logins;
 
 /// Why somebody is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LoginError {
     /// No such user, or another password: nobody is told which.
     Wrong,
-    /// Too many passwords are being compared.
+    /// Too many passwords are being compared, or this client has guessed too often: ask again later.
     Busy,
 }
 
 /// Who there is.
 #[derive(Debug)]
 pub(super) struct Accounts {
-    policy: Arc<Policy>,
+    files: Arc<Files>,
+    logins: Logins,
 }
 
 impl Accounts {
-    /// Reads the files; what nobody named is made in `state` if it is not there.
+    /// Reads the files; what nobody named is made in `state` if it is not there. Follows them on the runtime that this
+    /// runs on.
     ///
     /// # Errors
     /// A file that cannot be read or does not hold, with its path.
     pub(super) fn open(options: &options::Accounts, state: &Path) -> Result<Self, Failure> {
-        let _ = (options, state);
+        let files = Files::open(options, state)?;
+        Files::follow(&files);
         Ok(Self {
-            policy: Arc::default(),
+            files,
+            logins: Logins::new()?,
         })
     }
 
-    /// Checks a password, on another thread. Costs what bcrypt costs, also for a user that there is not.
+    /// Checks a password, on another thread. Costs what bcrypt costs, also for a user that there is not, unless the
+    /// same was right a while ago.
     ///
     /// # Errors
     /// [`LoginError`].
     pub(super) async fn login(&self, user: &str, password: &Secret) -> Result<(), LoginError> {
-        let _ = (user, password);
-        Err(LoginError::Wrong)
+        let content = self.files.current();
+        let client = client::current();
+        self.logins.check(&content, user, password, client).await
     }
 
     /// Says whether the password file has this user.
     pub(super) fn knows(&self, user: &str) -> bool {
-        let _ = user;
-        false
+        self.files.current().users.contains(user)
     }
 
     /// Returns the names of all users, sorted.
     pub(super) fn names(&self) -> Vec<String> {
-        Vec::new()
+        self.files.current().users.iter().cloned().collect()
     }
 
     /// Returns who may do what, as it is now.
     pub(super) fn policy(&self) -> Arc<Policy> {
-        Arc::clone(&self.policy)
+        Arc::clone(&self.files.current().policy)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,8 @@ CREATE TABLE sessions (
     -- SHA-256 of the cookie, in hexadecimal: who reads the database is not logged in by it.
     id       TEXT PRIMARY KEY,
     username TEXT NOT NULL,
-    csrf     TEXT NOT NULL,
-    -- Seconds since the epoch.
-    ends     BIGINT NOT NULL
+    -- Seconds since the epoch: when it began, and when it was used last (to a minute).
+    began    BIGINT NOT NULL,
+    seen     BIGINT NOT NULL
 );
+CREATE INDEX sessions_by_user ON sessions (username, began);

@@ -1,0 +1,1 @@
+//! Files, logins and rights.

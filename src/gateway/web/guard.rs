@@ -1,0 +1,91 @@
+//! Who a browser's request is, by its session; and whether it may change something in that name.
+
+use std::net::SocketAddr;
+
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, Method};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::{Visit, origin, sessions};
+use crate::auth::Secret;
+use crate::gateway::answer::ApiError;
+use crate::gateway::app::{self, App};
+
+/// The field that shows a session's CSRF token.
+const FIELD: &str = "x-csrf-token";
+
+/// Returns the user in whose name a browser asks the API; `None` without a session that lives.
+///
+/// # Errors
+/// [`ApiError::CrossSite`] for a change that the session's own page has not asked for.
+pub(in crate::gateway) async fn session_user(
+    app: &App,
+    peer: SocketAddr,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Option<String>, ApiError> {
+    let visit = Visit::new(app, peer, headers);
+    let Some(user) = user(app, &visit).await? else {
+        return Ok(None);
+    };
+    if origin::changes(method) && !shows_token(&visit) {
+        return Err(ApiError::CrossSite);
+    }
+    Ok(Some(user))
+}
+
+/// Answers what another site's page asks the API to change: a browser adds a cookie by itself, and a password that it
+/// was told in a dialog as well.
+pub(in crate::gateway) async fn turn_away_foreign(
+    State(app): State<App>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let is_api = request.uri().path().starts_with("/api/");
+    if is_api && origin::changes(request.method()) {
+        let visit = Visit::new(&app, peer, request.headers());
+        if visit.is_foreign() {
+            return ApiError::CrossSite.into_response();
+        }
+    }
+    next.run(request).await
+}
+
+/// Returns whose session a request shows, if it lives and the password file still has its user.
+pub(super) async fn user(app: &App, visit: &Visit<'_>) -> Result<Option<String>, ApiError> {
+    let Some(key) = visit.key() else {
+        return Ok(None);
+    };
+    let pool = &app.state.pool;
+    let found = sessions::user(pool, &key, seconds()).await;
+    let Some(user) = found.map_err(|error| failed(&error))? else {
+        return Ok(None);
+    };
+    if !app.accounts.knows(&user) {
+        let ended = sessions::end(pool, &key).await;
+        ended.map_err(|error| failed(&error))?;
+        return Ok(None);
+    }
+    Ok(Some(user))
+}
+
+pub(super) fn shows_token(visit: &Visit<'_>) -> bool {
+    let shown = visit.headers.get(FIELD).and_then(|v| v.to_str().ok());
+    match (shown, visit.key()) {
+        (Some(shown), Some(key)) => Secret::new(shown) == key.csrf(),
+        _ => false,
+    }
+}
+
+/// Notes why a session could not be looked at, and returns what the client is told.
+pub(super) fn failed(error: &dyn std::fmt::Display) -> ApiError {
+    tracing::error!(%error, "sessions");
+    ApiError::Unavailable
+}
+
+/// Returns the time, as the database has it.
+pub(super) fn seconds() -> i64 {
+    app::now().try_into().unwrap_or(i64::MAX)
+}
