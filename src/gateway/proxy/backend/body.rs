@@ -36,7 +36,7 @@ impl Progress {
     }
 
     /// Takes note of a piece, or of the end.
-    fn passed(&self, bytes: Option<usize>) {
+    pub(super) fn passed(&self, bytes: Option<usize>) {
         *self.last.lock() = Instant::now();
         let is_last = match (bytes, &self.left) {
             (None, _) => true,
