@@ -1,6 +1,6 @@
 //! Who is refused, how, and what nobody learns from it.
 
-use super::{Site, basic, call_with, code};
+use super::{Site, basic, before, call, call_with, code};
 use crate::support::process::run;
 use crate::support::{Blob, Client};
 
@@ -185,9 +185,8 @@ fn a_signed_url_that_is_none_is_denied_whoever_shows_it() {
 
 #[test]
 fn hostile_paths_never_reach_the_backend() {
-    let site = Site::start();
-    site.push("dan", "other/secret", "v1");
-    let before = site.registry.process.log().lines().count();
+    // Nobody listens there: whatever came as far would be answered with 502.
+    let gateway = before("http://127.0.0.1:9").start();
     for (path, status) in [
         ("/v2/test/../other/secret/manifests/v1", 400),
         ("/v2/test/a/../../other/secret/manifests/v1", 400),
@@ -204,15 +203,14 @@ fn hostile_paths_never_reach_the_backend() {
         ("/v2/x", 404),
         ("/v2/_catalog/", 404),
     ] {
-        let reply = site.call("alice", "GET", path, b"");
+        let reply = call(&gateway, "alice", "GET", path, b"");
         assert_eq!(reply.status(), status, "{path}: {}", reply.text());
     }
-    let post = site.call("alice", "POST", "/v2/test/a/manifests/v1", b"x");
+    let post = call(&gateway, "alice", "POST", "/v2/test/a/manifests/v1", b"x");
     assert_eq!(
         (post.status(), post.field("allow")),
         (405, Some("GET, HEAD, PUT, DELETE"))
     );
-    assert_eq!(site.registry.process.log().lines().count(), before);
 }
 
 #[test]
