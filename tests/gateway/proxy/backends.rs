@@ -217,6 +217,68 @@ fn errors_and_addresses_that_are_not_the_registrys_are_not_passed_on() {
 }
 
 #[test]
+fn pages_of_the_backend_are_pages_here_and_the_query_is_passed() {
+    let link = |at: &str| format!("Link: <{at}/v2/test/a/tags/list?last=v2&n=2>; rel=\"next\"\r\n");
+    let (backend, heads) = scripted(vec![
+        answer("200 OK", &link("http://registry.internal:5000"), b"{}"),
+        answer("200 OK", "OCI-Filters-Applied: artifactType\r\n", b"{}"),
+    ]);
+    let gateway = before(format!("http://{backend}")).start();
+    let tags = "/v2/test/a/tags/list?n=2&last=v0&ns=docker.io";
+    let reply = call(&gateway, "bob", "GET", tags, b"");
+    let next = "</v2/test/a/tags/list?last=v2&n=2>; rel=\"next\"";
+    assert_eq!(reply.field("link"), Some(next));
+    let digest = Blob::seeded(1, 1).digest;
+    let referrers = format!("/v2/test/a/referrers/{digest}?artifactType=a%2Fb");
+    let reply = call(&gateway, "bob", "GET", &referrers, b"");
+    assert_eq!(reply.field("oci-filters-applied"), Some("artifactType"));
+    let heads = heads.join().unwrap();
+    assert!(
+        heads[0].starts_with("get /v2/test/a/tags/list?n=2&last=v0 http"),
+        "{heads:?}"
+    );
+    assert!(heads[1].contains("?artifacttype=a%2fb http"), "{heads:?}");
+    assert!(heads[0].contains("via: 1.1 transship-"), "{heads:?}");
+}
+
+#[test]
+fn a_catalog_of_many_pages_is_read_to_where_enough_was_found() {
+    let page = |names: &[&str], next: Option<&str>| {
+        let names: Vec<_> = names.iter().map(|name| format!("\"{name}\"")).collect();
+        let body = format!("{{\"repositories\": [{}]}}", names.join(","));
+        let link = |next| format!("Link: </v2/_catalog?last={next}&n=100>; rel=\"next\"\r\n");
+        answer(
+            "200 OK",
+            &next.map(link).unwrap_or_default(),
+            body.as_bytes(),
+        )
+    };
+    let (backend, heads) = scripted(vec![
+        answer("400 Bad Request", "", b""),
+        page(&["other/a", "../evil", "test/a"], Some("b")),
+        page(&["other/b"], Some("c")),
+        page(&["test/b", "test/c"], Some("d")),
+    ]);
+    let gateway = before(format!("http://{backend}")).start();
+    let reply = call(&gateway, "bob", "GET", "/v2/_catalog?n=2&last=o", b"");
+    assert_eq!(reply.text(), r#"{"repositories":["test/a","test/b"]}"#);
+    let next = "</v2/_catalog?n=2&last=test%2Fb>; rel=\"next\"";
+    assert_eq!(reply.field("link"), Some(next));
+    let targets = heads.join().unwrap();
+    let targets: Vec<_> = targets
+        .iter()
+        .map(|head| head.split(' ').nth(1).unwrap())
+        .collect();
+    let asked = [
+        "n=1000&last=o",
+        "n=100&last=o",
+        "last=b&n=100",
+        "last=c&n=100",
+    ];
+    assert_eq!(targets, asked.map(|query| format!("/v2/_catalog?{query}")));
+}
+
+#[test]
 fn a_client_that_leaves_takes_its_question_with_it() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let gateway = before(format!("http://{}", listener.local_addr().unwrap())).start();

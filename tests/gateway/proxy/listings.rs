@@ -60,19 +60,15 @@ fn the_catalog_shows_each_what_they_may_pull_and_pages_as_if_that_were_all() {
 }
 
 #[test]
-fn tags_come_in_pages_of_the_gateway() {
+fn tags_are_listed_and_referrers_are_what_the_backend_says() {
     let site = Site::start();
     for tag in ["v1", "v2", "v3"] {
         site.push("alice", "test/a", tag);
     }
     let tags = ["v1", "v2", "v3"].map(str::to_owned).to_vec();
-    assert_eq!(
-        all(&site, "bob", "/v2/test/a/tags/list", "tags"),
-        (tags.clone(), 1)
-    );
-    let (names, pages) = all(&site, "bob", "/v2/test/a/tags/list?n=2", "tags");
-    assert_eq!(names, tags);
-    assert!(pages > 1, "docker-registry pages tags");
+    for target in ["/v2/test/a/tags/list", "/v2/test/a/tags/list?n=2"] {
+        assert_eq!(all(&site, "bob", target, "tags").0, tags);
+    }
     // docker-registry of Debian has no referrers: clients know what a 404 means.
     let none = format!("/v2/test/a/referrers/{}", crate::support::blob::sha256(b""));
     assert_eq!(site.call("bob", "GET", &none, b"").status(), 404);

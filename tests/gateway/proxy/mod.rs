@@ -24,6 +24,8 @@ rules:
   - {repository: public/*, users: [alice], allow: [push]}
 ";
 
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
 /// A registry, and a gateway before it.
 struct Site {
     gateway: Gateway,
@@ -56,6 +58,8 @@ fn call_with(
 ) -> Reply {
     let (login, length) = (basic(user), body.len().to_string());
     let mut fields = more.to_vec();
+    // Without it docker-registry has no OCI manifests.
+    fields.push(("Accept", MANIFEST));
     if !user.is_empty() {
         fields.push(("Authorization", &login));
     }
@@ -71,7 +75,8 @@ fn call_with(
 /// Returns the code of an error in the registry's words.
 #[track_caller]
 fn code(reply: &Reply) -> String {
-    assert_eq!(reply.field("content-type"), Some("application/json"));
+    let kind = reply.field("content-type").unwrap();
+    assert!(kind.starts_with("application/json"), "{kind}");
     let body: Value = serde_json::from_slice(&reply.body).unwrap();
     body["errors"][0]["code"].as_str().unwrap().to_owned()
 }
@@ -120,13 +125,13 @@ impl Site {
         self.upload(user, repository, &config);
         let manifest = serde_json::json!({
             "schemaVersion": 2,
-            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "mediaType": MANIFEST,
             "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config.digest, "size": 2},
             "layers": [],
         });
         let manifest = Blob::new(manifest.to_string().into_bytes());
         let target = format!("/v2/{repository}/manifests/{tag}");
-        let kind = ("Content-Type", "application/vnd.oci.image.manifest.v1+json");
+        let kind = ("Content-Type", MANIFEST);
         let reply = call_with(
             &self.gateway,
             user,

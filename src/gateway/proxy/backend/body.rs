@@ -20,6 +20,8 @@ pub(super) struct Progress {
     last: Mutex<Instant>,
     /// Bytes still to come, if its length is known: nobody looks for an end behind the last of them.
     left: Option<AtomicU64>,
+    /// Whether it is the client's turn: whose silence is then bounded where the body is read.
+    is_awaited: AtomicBool,
     is_done: AtomicBool,
     is_broken: AtomicBool,
 }
@@ -30,13 +32,14 @@ impl Progress {
         Self {
             last: Mutex::new(Instant::now()),
             left: length.map(AtomicU64::new),
+            is_awaited: AtomicBool::new(false),
             is_done: AtomicBool::new(false),
             is_broken: AtomicBool::new(false),
         }
     }
 
     /// Takes note of a piece, or of the end.
-    fn passed(&self, bytes: Option<usize>) {
+    pub(super) fn passed(&self, bytes: Option<usize>) {
         *self.last.lock() = Instant::now();
         let is_last = match (bytes, &self.left) {
             (None, _) => true,
@@ -51,8 +54,11 @@ impl Progress {
         }
     }
 
-    /// Returns when a piece was last taken, or it began.
-    pub(super) fn last(&self) -> Instant {
+    /// Returns since when the backend is silent.
+    pub(super) fn silent_since(&self) -> Instant {
+        if self.is_awaited.load(Ordering::Relaxed) {
+            return Instant::now();
+        }
         *self.last.lock()
     }
 
@@ -74,10 +80,14 @@ impl Progress {
             let this = Arc::clone(&this);
             async move {
                 let mut pieces = pieces?;
+                this.is_awaited.store(true, Ordering::Relaxed);
                 let piece = match timeout(silence, pieces.next()).await {
                     Ok(piece) => piece.map(|piece| piece.map_err(io::Error::other)),
                     Err(_) => Some(Err(io::ErrorKind::TimedOut.into())),
                 };
+                // Before it is nobody's turn: the backend's silence begins now.
+                *this.last.lock() = Instant::now();
+                this.is_awaited.store(false, Ordering::Relaxed);
                 if let Some(Err(error)) = piece {
                     this.is_broken.store(true, Ordering::Relaxed);
                     return Some((Err(error), None));

@@ -203,7 +203,7 @@ impl Backend {
             } else {
                 self.silence
             };
-            progress.last() + patience
+            progress.silent_since() + patience
         };
         loop {
             tokio::select! {
