@@ -144,7 +144,7 @@ fn nobody_learns_whether_a_name_or_a_password_was_wrong() {
     assert_eq!(said.len(), 1, "{said:?}");
     let log = gateway.process.log();
     assert!(
-        !log.contains("password") || !log.contains("alice-password"),
+        !log.contains("alice-password") && !log.contains(&signed),
         "{log}"
     );
 }
@@ -284,20 +284,19 @@ fn a_new_key_signs_after_a_while_and_what_the_old_one_signed_still_counts() {
         .start();
     let (first, _) = token(&gateway, "", None);
     until("there is a second key", || keys(&gateway).len() > 1);
-    let last = std::cell::RefCell::new(first.clone());
-    until("the second key signs", || {
+    let mut signed = BTreeSet::from([kid(&first)]);
+    // Two, so that what the first leaves behind has been looked after.
+    until("two other keys have signed", || {
         let (token, _) = token(&gateway, "", None);
         // Whoever reads the keys now can check what was signed before.
-        assert_eq!(check(&token, &keys(&gateway)), Ok(()));
-        let is_other = kid(&token) != kid(&first);
-        *last.borrow_mut() = token;
-        is_other
+        let set = keys(&gateway);
+        assert_eq!(check(&token, &set), Ok(()));
+        assert_eq!(check(&first, &set), Ok(()));
+        signed.insert(kid(&token));
+        signed.len() > 2
     });
-    let set = keys(&gateway);
-    assert_eq!(check(&first, &set), Ok(()));
-    assert_eq!(check(&last.borrow(), &set), Ok(()));
-    let set = KeySet::parse(br#"{"keys":[]}"#).unwrap_or_default();
-    assert_eq!(check(&first, &set), Err(Refusal::KeyUnknown));
+    let nobodys = KeySet::default();
+    assert_eq!(check(&first, &nobodys), Err(Refusal::KeyUnknown));
 }
 
 #[test]
