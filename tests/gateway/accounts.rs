@@ -49,7 +49,12 @@ fn kid(token: &str) -> String {
 /// Returns a token for this query, and what it gives: `website/ui pull,push`.
 fn token(gateway: &Gateway, query: &str, authorization: Option<&str>) -> (String, Vec<String>) {
     let reply = gateway.get(&format!("/auth/token?{query}"), authorization);
-    assert_eq!(reply.status(), 200, "{}", String::from_utf8_lossy(&reply.body));
+    assert_eq!(
+        reply.status(),
+        200,
+        "{}",
+        String::from_utf8_lossy(&reply.body)
+    );
     assert_eq!(reply.field("cache-control"), Some("no-store"));
     let body = json(&reply);
     assert_eq!(body["token"], body["access_token"]);
@@ -66,7 +71,12 @@ fn access(token: &str) -> Vec<String> {
         let actions: Vec<_> = actions.map(|action| action.as_str().unwrap()).collect();
         format!("{} {}", access["name"].as_str().unwrap(), actions.join(","))
     };
-    claims["access"].as_array().unwrap().iter().map(text).collect()
+    claims["access"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(text)
+        .collect()
 }
 
 #[test]
@@ -77,7 +87,10 @@ fn a_token_gives_what_the_policy_allows_of_what_was_asked() {
         &scope=repository:website/ui:pull,push,delete&scope=repository:other:pull%20repository:public/a:pull,push\
         &scope=registry:catalog:*&scope=repository:..:pull&scope=nonsense";
     let (signed, given) = token(&gateway, asked, Some(&alice));
-    assert_eq!(given, ["website/ui pull,push", "public/a pull", "catalog *"]);
+    assert_eq!(
+        given,
+        ["website/ui pull,push", "public/a pull", "catalog *"]
+    );
     let told = claims(&signed);
     assert_eq!(told["sub"], "alice");
     assert_eq!(told["aud"], told["iss"]);

@@ -1,4 +1,5 @@
 //! The gateway before a real registry.
 
 mod accounts;
+mod api;
 mod starts;
