@@ -47,6 +47,7 @@ needed=(
     python3:python3-venv
     promtool:prometheus
     prometheus:prometheus
+    pg_lsclusters:postgresql
 )
 
 missing_packages() {

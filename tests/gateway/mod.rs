@@ -1,7 +1,9 @@
 //! The gateway before a real registry.
 
 mod accounts;
+mod api;
 mod proxy;
+mod rules;
 mod starts;
 mod story;
 mod web;

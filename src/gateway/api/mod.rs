@@ -15,8 +15,6 @@ mod describe;
 mod form;
 mod refused;
 mod settings;
-#[cfg(test)]
-mod tests;
 
 use axum::Router;
 use axum::extract::Request;

@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::gateway::answer::ApiError;
@@ -128,13 +129,13 @@ pub(super) async fn read<T: DeserializeOwned>(
         let detail = format!("the body broke off, or is longer than {BODY_BYTES_MAX} bytes");
         Refused::new(ApiError::InvalidJson, detail)
     })?;
-    serde_json::from_slice(&body).map_err(|error| {
-        let kind = match error.classify() {
-            serde_json::error::Category::Data => unfit,
-            _ => ApiError::InvalidJson,
-        };
-        Refused::new(kind, error.to_string())
-    })
+    let value: Value = serde_json::from_slice(&body)
+        .map_err(|error| Refused::new(ApiError::InvalidJson, error.to_string()))?;
+    // A list would be taken for the fields in their order.
+    if !value.is_object() {
+        return Err(Refused::new(unfit, "want an object"));
+    }
+    serde_json::from_value(value).map_err(|error| Refused::new(unfit, error.to_string()))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -170,3 +170,27 @@ pub(super) fn without_password(text: &str, url: &str) -> String {
         text.replace(&password, HIDDEN)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_form_of_a_password_is_told() {
+        let told = |url: &str, text: &str| without_password(text, url);
+        let url = "postgres://me:s%C3%A9same%21@db.example.org/x";
+        assert_eq!(told(url, "no: s%C3%A9same%21 at db"), "no: *** at db");
+        assert_eq!(told(url, "no: s\u{e9}same! at db"), "no: *** at db");
+        assert_eq!(told(url, &format!("no: {url}")), "no: ***");
+        let url = "postgres://db.example.org/x?user=me&password=open%20it";
+        assert_eq!(told(url, "it is open it"), "it is ***");
+        assert_eq!(
+            told("postgres://me:word@:x", "postgres://me:word@:x?"),
+            "***?"
+        );
+        assert_eq!(
+            told("postgres://db/x", "nothing to hide"),
+            "nothing to hide"
+        );
+    }
+}
