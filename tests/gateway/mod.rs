@@ -2,4 +2,5 @@
 
 mod accounts;
 mod proxy;
+mod rules;
 mod starts;
