@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use super::matching::{Compiled, Matcher};
 use super::remote::{self, Remote};
-use super::table::{Kind, Table, Task};
+use super::table::{self, Kind, Table, Task};
 use super::trouble::Trouble;
 use crate::gateway::WarmRule;
 use crate::gateway::app::{App, now};
@@ -148,7 +148,9 @@ async fn note(
             reference: tag.to_owned(),
             target: cache.clone(),
         };
-        let added = Table(&app.state.pool).add(&task, now()).await;
+        // What waits for its next attempt already is left to wait.
+        let added = Table(&app.state.pool).add_once(&table::random_id(), &task, now());
+        let added = added.await;
         added.map_err(|error| Trouble::passing(format!("database: {error}")))?;
     }
     Ok(())
