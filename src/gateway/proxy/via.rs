@@ -94,7 +94,7 @@ mod tests {
         ] {
             assert_eq!(read(lines), Err(Cycle), "{lines:?}");
         }
-        let many = vec!["1.1 x"; HOPS_MAX + 1].join(",");
+        let many = ["1.1 x"; HOPS_MAX + 1].join(",");
         assert_eq!(read(&[&many]), Err(Cycle));
         // Where the name is only part of another's, or stands elsewhere.
         assert!(read(&["1.1 transship-me2", "1.1 x transship-me"]).is_ok());
