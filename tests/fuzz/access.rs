@@ -5,7 +5,8 @@ use std::sync::OnceLock;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::json;
 use transship::auth::{
-    Algorithms, Authorization, Htpasswd, KeySet, RegistryToken, Secret, SignedUrl, claimed_key,
+    Algorithms, Authorization, Htpasswd, KeySet, RegistryToken, Scope, Secret, SignedUrl,
+    claimed_key,
 };
 use transship::digest::Digest;
 use transship::registry::Name;
@@ -98,4 +99,20 @@ pub fn check_authorization(bytes: &[u8]) {
         }
         Authorization::Other => {}
     }
+}
+
+/// What is read of a scope can be written again, and none of it could be misread in a token or a log.
+pub fn check_scope(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let Some(scope) = Scope::parse(&text) else {
+        return;
+    };
+    let class = scope
+        .class
+        .map_or(String::new(), |class| format!("({class})"));
+    let actions: Vec<_> = scope.actions().collect();
+    let again = format!("{}{class}:{}:{}", scope.kind, scope.name, actions.join(","));
+    assert_eq!(again, text);
+    assert!(text.bytes().all(|byte| byte.is_ascii_graphic()));
+    assert!(!scope.name.is_empty() && actions.iter().all(|action| !action.is_empty()));
 }

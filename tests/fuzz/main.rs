@@ -64,6 +64,7 @@ target!(token, access::check_token, mutants::TOKENS);
 target!(key_set, access::check_key_set, mutants::TOKENS);
 target!(passwords, access::check_passwords, mutants::TOKENS);
 target!(authorization, access::check_authorization, mutants::TOKENS);
+target!(scope, access::check_scope, mutants::TOKENS);
 target!(links, store::check_links, mutants::TOKENS);
 target!(index, store::check_index, mutants::TOKENS);
 target!(tags, store::check_tags, mutants::TOKENS);

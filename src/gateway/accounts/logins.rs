@@ -169,3 +169,124 @@ impl Drop for Place {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::gateway::accounts::files::Files;
+    use crate::gateway::options::Accounts;
+
+    const HERE: Client = Some(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST));
+
+    struct Stage {
+        dir: TempDir,
+        files: Arc<Files>,
+        logins: Logins,
+    }
+
+    impl Stage {
+        fn set() -> Self {
+            let dir = TempDir::new().unwrap();
+            fs::write(dir.path().join("htpasswd"), lines("right")).unwrap();
+            let files = Files::open(&Accounts::default(), dir.path()).unwrap();
+            Self {
+                dir,
+                files,
+                logins: Logins::new().unwrap(),
+            }
+        }
+
+        async fn check(
+            &self,
+            user: &str,
+            password: &str,
+            client: Client,
+        ) -> Result<(), LoginError> {
+            let (content, password) = (self.files.current(), Secret::new(password));
+            self.logins.check(&content, user, &password, client).await
+        }
+    }
+
+    fn lines(password: &str) -> String {
+        let hash = bcrypt::hash(password, 4).unwrap();
+        format!("alice:{hash}\nbob:{hash}\ncache:{hash}\n")
+    }
+
+    #[tokio::test]
+    async fn what_was_right_costs_nothing_until_the_file_changes() {
+        let stage = Stage::set();
+        assert_eq!(stage.check("alice", "right", HERE).await, Ok(()));
+        for (user, password) in [
+            ("alice", "wrong"),
+            ("carol", "right"),
+            ("cache", "right"),
+            ("", ""),
+        ] {
+            let refused = stage.check(user, password, HERE).await;
+            assert_eq!(refused, Err(LoginError::Wrong), "{user}");
+        }
+        // From here on nothing can be compared.
+        stage.logins.turns.close();
+        assert_eq!(stage.check("alice", "right", HERE).await, Ok(()));
+        assert_eq!(
+            stage.check("bob", "right", HERE).await,
+            Err(LoginError::Busy)
+        );
+        fs::write(stage.dir.path().join("htpasswd"), lines("new")).unwrap();
+        stage.files.look();
+        assert_eq!(
+            stage.check("alice", "right", HERE).await,
+            Err(LoginError::Busy)
+        );
+    }
+
+    #[tokio::test]
+    async fn who_guesses_has_to_wait_and_nobody_else_does() {
+        let (stage, there) = (Stage::set(), Some(IpAddr::from([192, 0, 2, 1])));
+        assert_eq!(stage.check("bob", "right", HERE).await, Ok(()));
+        for guess in 0..10 {
+            let refused = stage.check("alice", &guess.to_string(), HERE).await;
+            assert_eq!(refused, Err(LoginError::Wrong));
+        }
+        assert_eq!(
+            stage.check("alice", "right", HERE).await,
+            Err(LoginError::Busy)
+        );
+        assert_eq!(stage.check("alice", "right", there).await, Ok(()));
+        // What is known to be right is no guess.
+        assert_eq!(stage.check("alice", "right", HERE).await, Ok(()));
+        assert_eq!(
+            stage.check("bob", "other", HERE).await,
+            Err(LoginError::Wrong)
+        );
+    }
+
+    #[tokio::test]
+    async fn one_client_does_not_fill_the_queue_and_all_together_do() {
+        let stage = Stage::set();
+        let enter = |client| Queue::enter(&stage.logins.queue, client);
+        let mut places: Vec<_> = (0..WAITING_OF_ONE_MAX)
+            .filter_map(|_| enter(HERE))
+            .collect();
+        assert_eq!(places.len(), WAITING_OF_ONE_MAX);
+        assert_eq!(
+            stage.check("alice", "right", HERE).await,
+            Err(LoginError::Busy)
+        );
+        let there = Some(IpAddr::from([192, 0, 2, 1]));
+        assert_eq!(stage.check("alice", "right", there).await, Ok(()));
+        places.extend((0..WAITING_OF_ONE_MAX).filter_map(|_| enter(there)));
+        assert_eq!(places.len(), LOGINS_WAITING_MAX);
+        assert_eq!(
+            stage.check("bob", "right", None).await,
+            Err(LoginError::Busy)
+        );
+        drop(places);
+        assert_eq!(stage.check("bob", "right", HERE).await, Ok(()));
+        assert!(stage.logins.queue.lock().of.is_empty());
+    }
+}

@@ -86,7 +86,7 @@ async fn by_form(
     };
     let (name, password, scopes) = match form(&headers, &body) {
         Ok(form) => form,
-        Err(refused) => return refused,
+        Err((error, text)) => return bad_form(StatusCode::BAD_REQUEST, error, text),
     };
     let caller = match app.caller_by_password(&name, &password).await {
         Ok(caller) => caller,
@@ -102,9 +102,12 @@ async fn by_form(
     answer(&app, &caller, &access, json!({ "scope": shown }))
 }
 
+/// What is wrong with a form: OAuth's name of it, and a text.
+type BadForm = (&'static str, &'static str);
+
 /// Returns name, password and scopes of a form.
-fn form(headers: &HeaderMap, body: &[u8]) -> Result<(String, Secret, Vec<String>), Response> {
-    let bad = |error, text| Err(bad_form(StatusCode::BAD_REQUEST, error, text));
+fn form(headers: &HeaderMap, body: &[u8]) -> Result<(String, Secret, Vec<String>), BadForm> {
+    let bad = |error, text| Err((error, text));
     let kind = headers.get(header::CONTENT_TYPE);
     let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let essence = kind.split(';').next().unwrap_or_default().trim();

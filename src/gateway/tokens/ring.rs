@@ -119,3 +119,107 @@ impl<K> Ring<K> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NOW: u64 = 1_800_000_000;
+
+    fn key(made: u64, ends: u64) -> Timed<u64> {
+        Timed {
+            key: made,
+            made,
+            ends,
+        }
+    }
+
+    /// Does all that is due, as the keeper of the keys does.
+    fn settle(ring: &mut Ring<u64>, now: u64) {
+        for _ in 0..100 {
+            match ring.due(now) {
+                None => return,
+                Some(Due::Make) => ring.add(key(now, ring.ends(now))),
+                Some(Due::Renew(index, ends)) => ring.renew(index, ends),
+                Some(Due::Remove(index)) => {
+                    assert!(ring.keys()[index].ends <= now, "removed before its time");
+                    ring.remove(index);
+                }
+            }
+        }
+        panic!("there is no end of what is due");
+    }
+
+    #[test]
+    fn a_new_key_signs_when_it_could_be_learned_and_the_old_one_goes_after_its_tokens() {
+        let mut ring = Ring::new(Vec::new(), 1000, 100);
+        assert_eq!(ring.due(NOW), Some(Due::Make));
+        settle(&mut ring, NOW);
+        assert_eq!(
+            ring.signing(NOW).unwrap().key,
+            NOW,
+            "the first signs at once"
+        );
+        settle(&mut ring, NOW + 999);
+        assert_eq!(ring.keys().len(), 1);
+        let turn = NOW + 1000;
+        settle(&mut ring, turn);
+        assert_eq!(ring.keys().len(), 2);
+        let switch = turn + LEAD_SECONDS;
+        assert_eq!(ring.signing(switch - 1).unwrap().key, NOW);
+        assert_eq!(ring.signing(switch).unwrap().key, turn);
+        settle(&mut ring, switch);
+        let ends = ring.keys()[0].ends;
+        assert!(
+            ends >= switch + 100,
+            "what it signed a second ago still counts"
+        );
+        settle(&mut ring, ends - 1);
+        assert_eq!(ring.keys().len(), 2);
+        settle(&mut ring, ends);
+        assert_eq!(ring.keys()[0].key, turn);
+    }
+
+    #[test]
+    fn keys_that_were_left_alone_for_long_are_used_again_or_replaced() {
+        // A day after its gateway was stopped: its row has ended, its key has not.
+        let mut ring = Ring::new(vec![key(NOW, NOW + 200)], 1000, 100);
+        settle(&mut ring, NOW + 86_400);
+        let keys: Vec<_> = ring.keys().iter().map(|timed| timed.key).collect();
+        assert_eq!(keys, [NOW, NOW + 86_400]);
+        assert_eq!(ring.signing(NOW + 86_400).unwrap().key, NOW);
+        let never = Ring::new(vec![key(NOW, u64::MAX)], 0, 100);
+        assert_eq!(never.due(NOW + 1_000_000_000), None);
+        assert_eq!(
+            Ring::<u64>::new(Vec::new(), 0, 100)
+                .signing(NOW)
+                .map(|timed| timed.key),
+            None
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_signed_can_be_checked_as_long_as_it_counts(
+            rotate in 0u64..400, life in 1u64..400, steps in prop::collection::vec(1u64..50, 1..80),
+        ) {
+            let mut ring = Ring::new(Vec::new(), rotate, life);
+            let (mut now, mut signed) = (NOW, Vec::new());
+            for step in steps {
+                settle(&mut ring, now);
+                prop_assert!(ring.keys().len() <= KEYS_MAX);
+                let signing = ring.signing(now).unwrap();
+                let is_oldest = signing.key == ring.keys()[0].key;
+                prop_assert!(is_oldest || signing.made + LEAD_SECONDS <= now);
+                prop_assert!(signing.ends >= now + life);
+                signed.push((signing.key, now + life));
+                now += step.min(life / 2 + 1);
+                settle(&mut ring, now);
+                let is_there = |kid: &u64| ring.keys().iter().any(|timed| timed.key == *kid);
+                prop_assert!(signed.iter().all(|(kid, until)| *until <= now || is_there(kid)));
+            }
+        }
+    }
+}
