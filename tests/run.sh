@@ -47,7 +47,7 @@ needed=(
     python3:python3-venv
     promtool:prometheus
     prometheus:prometheus
-    pg_lsclusters:postgresql
+    pg_ctlcluster:postgresql
 )
 
 missing_packages() {

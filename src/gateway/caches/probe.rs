@@ -60,22 +60,24 @@ fn reason(error: &reqwest::Error) -> String {
 mod tests {
     use super::*;
 
+    type Fields = &'static [(&'static str, &'static str)];
+
     #[test]
     fn only_a_registry_is_up() {
-        let registry = [("docker-distribution-api-version", "registry/2.0")];
-        let json = [("content-type", "application/json; charset=utf-8")];
-        let page = [("content-type", "text/html")];
-        let table: &[(u16, &[(&'static str, &str)], bool)] = &[
-            (200, &registry, true),
-            (401, &registry, true),
-            (200, &json, true),
-            (401, &json, true),
-            (200, &page, false),
+        const REGISTRY: Fields = &[("docker-distribution-api-version", "registry/2.0")];
+        const JSON: Fields = &[("content-type", "application/json; charset=utf-8")];
+        const PAGE: Fields = &[("content-type", "text/html")];
+        let table: &[(u16, Fields, bool)] = &[
+            (200, REGISTRY, true),
+            (401, REGISTRY, true),
+            (200, JSON, true),
+            (401, JSON, true),
+            (200, PAGE, false),
             (401, &[], false),
-            (502, &page, false),
-            (502, &registry, false),
-            (307, &registry, false),
-            (404, &json, false),
+            (502, PAGE, false),
+            (502, REGISTRY, false),
+            (307, REGISTRY, false),
+            (404, JSON, false),
         ];
         for (status, fields, want) in table {
             let headers: HeaderMap = fields

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Api, CACHES};
+use super::{Api, CACHES, filled};
 use crate::support::browser::Browser;
 use crate::support::process::until;
 
@@ -70,9 +70,7 @@ fn each_described_path_is_there_and_no_other_method_is() {
         );
     }
     for (path, item) in &paths {
-        let path = path
-            .replace("{uuid}", "none")
-            .replace("{username}", "alice");
+        let path = filled(path);
         for method in ["GET", "POST", "PUT", "PATCH", "DELETE"] {
             let reply = api.send(method, &path, &[], "");
             let want = if item[method.to_lowercase()].is_object() {

@@ -105,7 +105,7 @@ impl Api {
     #[track_caller]
     fn expect_described(&self, method: &str, path: &str, reply: &Reply) {
         let status = reply.status();
-        let template = template(path);
+        let template = template(&self.description, path);
         let method = method.to_lowercase();
         let operation = &self.description["paths"][&template][&method];
         if operation.is_null() {
@@ -129,15 +129,27 @@ impl Api {
     }
 }
 
-/// Returns the described path of a path.
-fn template(path: &str) -> String {
-    let parts: Vec<&str> = path.split('/').collect();
-    match parts[..] {
-        ["", "api", "v0", "content_caches", _] => format!("{CACHES}/{{uuid}}"),
-        ["", "api", "v0", "content_caches", _, more] => format!("{CACHES}/{{uuid}}/{more}"),
-        ["", "api", "v0", "accounts", _, more] => format!("/api/v0/accounts/{{username}}/{more}"),
-        _ => path.to_owned(),
-    }
+/// Returns the described path of a path: itself, or one with a variable where it has something.
+fn template(description: &Value, path: &str) -> String {
+    let path = path.split('?').next().unwrap();
+    let fits = |described: &str| {
+        let pairs = described.split('/').zip(path.split('/'));
+        described.split('/').count() == path.split('/').count()
+            && pairs.into_iter().all(|(a, b)| a == b || a.starts_with('{'))
+    };
+    let mut described = description["paths"].as_object().unwrap().keys();
+    let found = described.find(|described| fits(described));
+    found.map_or_else(|| path.to_owned(), Clone::clone)
+}
+
+/// Returns a path of the description with something in the place of each variable.
+fn filled(path: &str) -> String {
+    let parts = path.split('/').map(|part| match part {
+        "{username}" => "alice",
+        part if part.starts_with('{') => "none",
+        part => part,
+    });
+    parts.collect::<Vec<_>>().join("/")
 }
 
 fn cache(name: &str) -> Value {
