@@ -149,8 +149,8 @@ async fn note(
             target: cache.clone(),
         };
         // What waits for its next attempt already is left to wait.
-        let added = Table(&app.state.pool).add_once(&table::random_id(), &task, now());
-        let added = added.await;
+        let id = table::random_id();
+        let added = Table(&app.state.pool).add_once(&id, &task, now()).await;
         added.map_err(|error| Trouble::passing(format!("database: {error}")))?;
     }
     Ok(())
