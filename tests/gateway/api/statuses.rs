@@ -9,7 +9,6 @@ fn every_described_status_is_answered() {
     let api = Api::start();
     let id = api.register(cache("asia"));
     let one = format!("{CACHES}/{id}");
-    let none = format!("{CACHES}/6d8c5f5e-0000-4000-8000-000000000000");
     let (test, users) = (format!("{one}/test"), format!("{one}/users"));
     let settings = || Some(json!({"contentCacheUUID": id}));
     let ok = |user: &str, method: &str, path: &str, body, status: u16| {
@@ -25,6 +24,19 @@ fn every_described_status_is_answered() {
     ok("alice", "GET", ALICE, None, 200);
     ok("alice", "PATCH", ALICE, settings(), 200);
     ok("root", "PATCH", ALICE, settings(), 200);
+    who_may_not(&api, &id);
+    what_does_not_hold(&api, &one);
+    ok("root", "DELETE", &one, None, 204);
+    no_credentials(&api);
+    expect_all_seen(&api);
+}
+
+/// Asks for what is not there, and as somebody who may not.
+fn who_may_not(api: &Api, id: &str) {
+    let one = format!("{CACHES}/{id}");
+    let none = format!("{CACHES}/6d8c5f5e-0000-4000-8000-000000000000");
+    let (test, users) = (format!("{one}/test"), format!("{one}/users"));
+    let settings = || Some(json!({"contentCacheUUID": id}));
     let refused = |user: &str, method: &str, path: &str, body, status: u16, code: &str| {
         api.ask(user, method, path, body).expect_error(status, code);
     };
@@ -63,7 +75,14 @@ fn every_described_status_is_answered() {
         let path = format!("{none}{more}");
         refused("root", method, &path, body, 404, "NO_SUCH_CONTENT_CACHE");
     }
-    for (method, path) in [("POST", CACHES), ("PUT", one.as_str()), ("PATCH", ALICE)] {
+}
+
+/// Sends bodies that are none, and asks for paths and methods that there are not.
+fn what_does_not_hold(api: &Api, one: &str) {
+    let refused = |user: &str, method: &str, path: &str, body, status: u16, code: &str| {
+        api.ask(user, method, path, body).expect_error(status, code);
+    };
+    for (method, path) in [("POST", CACHES), ("PUT", one), ("PATCH", ALICE)] {
         let root = basic("root");
         let of_form = [
             ("Authorization", root.as_str()),
@@ -90,16 +109,13 @@ fn every_described_status_is_answered() {
     refused(
         "root",
         "PUT",
-        &one,
+        one,
         Some(cache("europe")),
         400,
         "INVALID_CONTENT_CACHE",
     );
     refused("root", "PATCH", CACHES, None, 405, "METHOD_NOT_ALLOWED");
     refused("root", "GET", "/api/v0/nothing", None, 404, "NOT_FOUND");
-    ok("root", "DELETE", &one, None, 204);
-    no_credentials(&api);
-    expect_all_seen(&api);
 }
 
 /// Asks each path without credentials, with wrong ones, and for something that is no JSON.
