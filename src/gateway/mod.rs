@@ -18,8 +18,6 @@
 //! - A request that comes from a cache is never redirected: no loops.
 //! - Nothing of a password, a token or a private key is in the log, a page or the database.
 
-#![allow(dead_code, reason = "a skeleton: taken away when its rooms are filled")]
-
 mod accounts;
 mod answer;
 mod api;
