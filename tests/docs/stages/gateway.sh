@@ -1,0 +1,1 @@
+skopeo copy --quiet docker://registry.example/team/app:1 dir:some-image
