@@ -362,6 +362,9 @@ pub(super) struct Gateway {
     /// Directory of keys and database; made if it is missing.
     #[arg(long, value_name = "DIR")]
     state: Option<String>,
+    /// Print the effective configuration, with what is wrong or odd, and end: with 1 if it does not hold.
+    #[arg(long)]
+    pub(super) check: bool,
 }
 
 impl Gateway {

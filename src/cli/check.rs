@@ -18,10 +18,28 @@ pub(super) fn run(sources: &Sources, is_json: bool, out: &mut impl Write) -> Exi
         }
         Err(failure) => (Vec::new(), failure.warnings, failure.problems),
     };
+    tell(&values, &warnings, &problems, is_json, out)
+}
+
+/// Prints what `sources` mean to a gateway to `out`; 0 if one would start with them, 1 if not.
+pub(super) fn run_gateway(sources: &Sources, out: &mut impl Write) -> ExitCode {
+    match config::load_gateway(sources, SystemTime::now()) {
+        Ok(gateway) => tell(&gateway.values, &gateway.warnings, &[], false, out),
+        Err(failure) => tell(&[], &failure.warnings, &failure.problems, false, out),
+    }
+}
+
+fn tell(
+    values: &[Value],
+    warnings: &[Remark],
+    problems: &[Remark],
+    is_json: bool,
+    out: &mut impl Write,
+) -> ExitCode {
     // A reader that has gone changes nothing about the answer.
     let _ = match is_json {
-        true => print_json(&values, &warnings, &problems, out),
-        false => print(&values, &warnings, &problems, out),
+        true => print_json(values, warnings, problems, out),
+        false => print(values, warnings, problems, out),
     };
     if problems.is_empty() {
         ExitCode::SUCCESS

@@ -18,6 +18,7 @@ pub(super) fn run(sources: &Sources) -> Result<ExitCode, Vec<String>> {
         options,
         log,
         warnings,
+        values: _,
     } = loaded.map_err(|failure| super::lines(&failure))?;
     super::log::init(&log, Arc::default());
     for warning in &warnings {

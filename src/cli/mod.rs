@@ -103,8 +103,12 @@ fn run_command(command: Command) -> Result<ExitCode, Vec<String>> {
             Ok(check::run(&told(check.options)?, check.json, out))
         }
         Command::Gateway(options) => {
-            let told = sources(options.into_options(), environment());
-            gateway::run(&told.map_err(|error| vec![error])?)
+            let is_check = options.check;
+            let sources = told(options.into_options())?;
+            match is_check {
+                true => Ok(check::run_gateway(&sources, &mut io::stdout().lock())),
+                false => gateway::run(&sources),
+            }
         }
         Command::Verify(options) => {
             let root = root(&told(options.place.clone().into_options())?)?;

@@ -337,6 +337,8 @@ pub struct Gateway {
     pub log: LogOptions,
     /// What is accepted but may not mean what its writer thinks.
     pub warnings: Vec<Remark>,
+    /// Every effective value with where it comes from, sorted by key.
+    pub values: Vec<Value>,
 }
 
 /// Returns what `sources` mean to a gateway. `now` is what certificates are held against. Costs a few reads of
@@ -354,13 +356,18 @@ pub fn load_gateway(sources: &Sources, now: SystemTime) -> Result<Gateway, Failu
     let mut files = Vec::new();
     let log = build::log(&mut reader, &top);
     let options = gateway::read(&mut reader, &top, &inputs, &mut files);
-    let mut report = reader.report;
+    let Reader {
+        mut report,
+        mut values,
+    } = reader;
+    values.sort_by(|a, b| a.key.cmp(&b.key));
     lint::files(&files, now, &mut report);
     match (options, log) {
         (Some(options), Some(log)) if report.problems.is_empty() => Ok(Gateway {
             options,
             log,
             warnings: report.warnings,
+            values,
         }),
         _ => Err(report.into()),
     }
