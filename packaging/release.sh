@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds what is released: the program and the Debian package, in target/dist/. The same commit, Rust version and C
-# compiler are to give the same bytes, wherever the sources lie; the program itself does not do so yet.
+# compiler give the same bytes, wherever the sources lie.
 #
 #   packaging/release.sh           builds
 #   packaging/release.sh --check   builds twice, from copies of the commit in two folders, and compares
