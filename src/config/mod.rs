@@ -355,6 +355,8 @@ pub fn load_gateway(sources: &Sources, now: SystemTime) -> Result<Gateway, Failu
     let log = build::log(&mut reader, &top);
     let options = gateway::read(&mut reader, &top, &inputs, &mut files);
     let mut report = reader.report;
+    // Caches ignore it, gateways go by it.
+    report.warnings.retain(|warning| warning.key != "http.host");
     lint::files(&files, now, &mut report);
     match (options, log) {
         (Some(options), Some(log)) if report.problems.is_empty() => Ok(Gateway {
