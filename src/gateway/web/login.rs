@@ -53,6 +53,7 @@ struct Session {
 #[utoipa::path(get, path = "/api/v0/session", tag = "session", security(()), responses(
     (status = 200, body = Session),
     (status = 401, description = "`NOT_AUTHENTICATED`", body = Errors),
+    (status = 406, description = "`NOT_ACCEPTABLE`", body = Errors),
     (status = 503, description = "`UNAVAILABLE`: the database is away", body = Errors),
 ))]
 pub(super) async fn show(
@@ -80,6 +81,7 @@ pub(super) async fn show(
     (status = 400, description = "`INVALID_JSON`", body = Errors),
     (status = 401, description = "`NOT_AUTHENTICATED`: no such user, or another password", body = Errors),
     (status = 403, description = "`CROSS_SITE`", body = Errors),
+    (status = 406, description = "`NOT_ACCEPTABLE`", body = Errors),
     (status = 415, description = "`UNSUPPORTED_MEDIA_TYPE`", body = Errors),
     (status = 503, description = "`UNAVAILABLE`: the database is away, or too many passwords are being compared", body = Errors),
 ))]
@@ -137,6 +139,7 @@ async fn log_in(
     responses(
         (status = 204, description = "the session has ended"),
         (status = 403, description = "`CROSS_SITE`: without the token, or from another site", body = Errors),
+        (status = 406, description = "`NOT_ACCEPTABLE`", body = Errors),
         (status = 503, description = "`UNAVAILABLE`: the database is away", body = Errors),
     ),
 )]
