@@ -58,7 +58,14 @@ fn a_change_in_a_sessions_name_shows_its_token_and_comes_from_its_own_page() {
     // A password beside the cookie is what counts.
     let wrong = ("Authorization", "Basic YWxpY2U6cmFiYml0");
     assert_eq!(patch(&[cookie, token, wrong]), 401);
+}
 
+#[test]
+fn a_session_begins_and_ends_by_its_own_page() {
+    let gateway = options().start();
+    let alice = log_in(&gateway, "alice", "wonderland");
+    let cookie = ("Cookie", alice.cookie.as_str());
+    let token = ("X-CSRF-Token", alice.csrf.as_str());
     let reply = call(
         &gateway,
         "DELETE",
