@@ -105,6 +105,12 @@ impl Htpasswd {
         equal && hash.is_some()
     }
 
+    /// Returns a user's hash, to see whether the password is still the same. Never show it to anybody.
+    #[must_use]
+    pub fn hash(&self, user: &str) -> Option<&str> {
+        self.hashes.get(user).map(String::as_str)
+    }
+
     /// Returns the users' names, in no order.
     pub fn users(&self) -> impl Iterator<Item = &str> {
         self.hashes.keys().map(String::as_str)

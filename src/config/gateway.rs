@@ -178,15 +178,27 @@ fn tokens(reader: &mut Reader, spot: &Spot<'_>) -> Option<Tokens> {
     let algorithm = reader.choice(&spot.find("algorithm"));
     let life = reader.duration(&spot.find("life"));
     let url_life = reader.duration(&spot.find("urllife"));
-    let rotate = reader.duration(&spot.find("rotate"));
+    let rotate_spot = spot.find("rotate");
+    let rotate = reader.duration(&rotate_spot);
+    let (life, url_life, rotate) = (life??, url_life??, rotate??);
+    // Keys would have to be kept for longer than they sign, more and more of them.
+    let longest = life.max(url_life);
+    if !rotate.is_zero() && rotate < longest {
+        let text = format!(
+            "shorter than what a key signs counts (gateway.token.life, urllife): want {longest:?} at least, or 0 for never"
+        );
+        let (report, origin) = (&mut reader.report, rotate_spot.origin());
+        report.problem(&origin, &rotate_spot.shown, text);
+        return None;
+    }
     Some(Tokens {
         algorithm: match algorithm?.as_str() {
             "ES256" => Algorithm::Es256,
             _ => Algorithm::EdDsa,
         },
-        life: life??,
-        url_life: url_life??,
-        rotate: rotate??,
+        life,
+        url_life,
+        rotate,
     })
 }
 

@@ -361,6 +361,8 @@ pub fn load_gateway(sources: &Sources, now: SystemTime) -> Result<Gateway, Failu
         mut values,
     } = reader;
     values.sort_by(|a, b| a.key.cmp(&b.key));
+    // Caches ignore it, gateways go by it.
+    report.warnings.retain(|warning| warning.key != "http.host");
     lint::files(&files, now, &mut report);
     match (options, log) {
         (Some(options), Some(log)) if report.problems.is_empty() => Ok(Gateway {

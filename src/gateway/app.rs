@@ -1,6 +1,9 @@
 //! What every request of the gateway is answered with.
 
+use std::fs::DirBuilder;
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -50,8 +53,7 @@ impl App {
     /// # Errors
     /// [`Failure`] of any of them.
     pub(super) async fn new(options: Options) -> Result<Self, Failure> {
-        let folder = &options.state;
-        std::fs::create_dir_all(folder).map_err(|e| Failure::new(folder.display(), e))?;
+        make_private(&options.state)?;
         let client = outbound::client(&options)?;
         let state = State::open(&options).await?;
         let app = Self(Arc::new(Parts {
@@ -176,8 +178,43 @@ impl App {
     }
 }
 
+/// Makes the state directory, for its owner alone, if it is not there.
+///
+/// # Errors
+/// One that cannot be made or looked at.
+fn make_private(folder: &Path) -> Result<(), Failure> {
+    let mut builder = DirBuilder::new();
+    let made = builder.recursive(true).mode(0o700).create(folder);
+    let metadata = made.and_then(|()| std::fs::metadata(folder));
+    let metadata = metadata.map_err(|error| Failure::new(folder.display(), error))?;
+    let mode = metadata.permissions().mode() & 0o7777;
+    // Not refused: an empty volume of Kubernetes is like this.
+    if mode & 0o002 != 0 {
+        let mode = format!("{mode:04o}");
+        tracing::warn!(path = %folder.display(), mode, "everybody may put files here, such as accounts: chmod 0700");
+    }
+    Ok(())
+}
+
 /// Returns the time in seconds since the epoch.
 pub(super) fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_directory_is_its_owners() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let state = dir.path().join("var/state");
+        make_private(&state).unwrap();
+        for path in [&*state, state.parent().unwrap()] {
+            let mode = std::fs::metadata(path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o700);
+        }
+        make_private(&state).unwrap();
+    }
 }

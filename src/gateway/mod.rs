@@ -23,6 +23,7 @@ mod answer;
 mod api;
 mod app;
 mod caches;
+mod connections;
 mod identity;
 mod options;
 mod outbound;

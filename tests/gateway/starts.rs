@@ -1,10 +1,14 @@
 //! It starts, and says what is missing.
 
+use std::fs;
 use std::process::Command;
 
+use rustix::process::Signal;
+
+use crate::support::client::Client;
 use crate::support::process::{output, run};
 use crate::support::transship::BINARY;
-use crate::support::{DockerRegistry, gateway::Gateway};
+use crate::support::{DockerRegistry, Tls, gateway::Gateway};
 
 #[test]
 fn it_starts_before_a_registry_and_ends_when_it_is_told() {
@@ -35,5 +39,75 @@ fn a_check_tells_what_it_would_start_with_and_no_secret() {
     assert!(row("gateway.password").contains("(hidden)") && !said.contains("s3cret"));
     let failed = output(&mut check("registry.example"));
     assert_eq!(failed.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&failed.stdout).contains("error: flag --backend: gateway.backend"));
+    assert!(
+        String::from_utf8_lossy(&failed.stdout).contains("error: flag --backend: gateway.backend")
+    );
+}
+
+#[test]
+fn a_hangup_reads_the_files_again_and_ends_nothing() {
+    let tls = Tls::new();
+    let dir = tempfile::TempDir::new().unwrap();
+    let (certificate, key) = (dir.path().join("cert"), dir.path().join("key"));
+    fs::write(&certificate, &tls.certificate).unwrap();
+    fs::write(&key, &tls.key).unwrap();
+    let gateway = Gateway::before("http://127.0.0.1:9")
+        .http(format!(
+            "  tls: {{certificate: {}, key: {}}}\n",
+            certificate.display(),
+            key.display()
+        ))
+        .user("alice", "wonderland")
+        .policy("rules: []\n")
+        .start();
+    gateway.process.signal(Signal::HUP);
+    let said = |part: &str| gateway.process.line(|line| line.contains(part)).unwrap();
+    for part in [
+        "SIGHUP",
+        "htpasswd",
+        "policy.yml",
+        "the certificate was read again",
+    ] {
+        said(part);
+    }
+    fs::write(&certificate, "").unwrap();
+    gateway.process.signal(Signal::HUP);
+    said("the new certificate does not hold");
+    fs::write(&certificate, &tls.certificate).unwrap();
+    gateway.process.signal(Signal::HUP);
+    said("the certificate was read again");
+}
+
+#[test]
+fn nothing_that_is_answered_is_run_by_a_browser() {
+    let gateway = Gateway::before("http://127.0.0.1:9").start();
+    for path in [
+        "/v2/",
+        "/auth/token",
+        "/.well-known/jwks.json",
+        "/healthz",
+        "/nowhere",
+    ] {
+        let reply = gateway.get(path, None);
+        assert_eq!(
+            reply.field("x-content-type-options"),
+            Some("nosniff"),
+            "{path}"
+        );
+        let policy = reply.field("content-security-policy").unwrap();
+        assert!(
+            policy.starts_with("default-src 'none'") && policy.ends_with("sandbox"),
+            "{path}"
+        );
+    }
+}
+
+#[test]
+fn a_head_that_is_too_long_is_refused() {
+    let gateway = Gateway::before("http://127.0.0.1:9").start();
+    let long = "a".repeat(100 * 1024);
+    let mut client = Client::connect(gateway.addr);
+    client.try_send(format!("GET /healthz HTTP/1.1\r\nHost: a\r\nX: {long}\r\n\r\n").as_bytes());
+    assert_eq!(client.head().status, 431);
+    assert_eq!(gateway.get("/healthz", None).status(), 200);
 }

@@ -1,6 +1,7 @@
 //! What configurations mean, and what is said about those that do not hold.
 
 mod access;
+mod gateway;
 mod overrides;
 mod refusals;
 mod upstreams;

@@ -3,13 +3,14 @@
 //! It goes along with the request's task and not through every signature: passwords come by fields, by forms and by the
 //! web page, and none of these may be forgotten.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use axum::extract::{ConnectInfo, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 
 use crate::gateway::app::App;
+use crate::gateway::connections;
 
 tokio::task_local! {
     static CLIENT: IpAddr;
@@ -28,14 +29,8 @@ pub(in crate::gateway) async fn note_client(
     }
 }
 
-/// Returns who asks: of IPv6 the network, as each host has many addresses there.
+/// Returns who asks.
 pub(super) fn current() -> Option<IpAddr> {
     let address = CLIENT.try_with(|address| *address).ok()?;
-    Some(match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-    })
+    Some(connections::host(address))
 }

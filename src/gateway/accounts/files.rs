@@ -157,6 +157,19 @@ impl Files {
         });
     }
 
+    /// Reads everything again, and tells once more what is wrong.
+    pub(super) fn read_again(&self) {
+        let again = || Look {
+            stamp: None,
+            told: Some(String::new()),
+        };
+        *self.seen.lock() = Seen {
+            htpasswd: again(),
+            policy: again(),
+        };
+        self.look();
+    }
+
     /// Reads again what has changed.
     pub(super) fn look(&self) {
         let mut seen = self.seen.lock();

@@ -60,9 +60,23 @@ impl Accounts {
         self.logins.check(&content, user, password, client).await
     }
 
+    /// Reads the files again, whether they seem to have changed or not.
+    pub(super) async fn read_again(&self) {
+        let files = Arc::clone(&self.files);
+        let _ = tokio::task::spawn_blocking(move || files.read_again()).await;
+    }
+
     /// Says whether the password file has this user.
     pub(super) fn knows(&self, user: &str) -> bool {
         self.files.current().users.contains(user)
+    }
+
+    /// Returns the hash that the password file has of a user's password: another one as soon as that changes.
+    pub(super) fn hash(&self, user: &str) -> Option<String> {
+        let content = self.files.current();
+        let is_user = content.users.contains(user);
+        let hash = content.passwords.hash(user).filter(|_| is_user);
+        hash.map(str::to_owned)
     }
 
     /// Returns the names of all users, sorted.

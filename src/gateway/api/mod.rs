@@ -63,6 +63,7 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(settings::accounts))
         .routes(routes!(settings::get, settings::change))
         .merge(super::rules::described())
+        .merge(super::web::described())
 }
 
 /// Turns away who takes no JSON.

@@ -87,13 +87,7 @@ async fn answer(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Response {
-    let (mut head, body) = request.into_parts();
-    // HTTP/2 has the host in its target.
-    if let Some(authority) = head.uri.authority()
-        && let Ok(host) = authority.as_str().parse()
-    {
-        head.headers.insert(header::HOST, host);
-    }
+    let (head, body) = request.into_parts();
     let mut response = match app.own_url(peer, &head.headers) {
         None => RegistryError::new(Code::RequestInvalid, "no Host").into_response(),
         Some(own) => {

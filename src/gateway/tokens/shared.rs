@@ -21,6 +21,8 @@ use crate::limits::{KEY_SET_KEYS_MAX, KEYS_REFRESH_MIN};
 
 /// How often keys are looked after, and other gateways' keys read.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// Longest time that the database may take: who waits for keys that another gateway made has those that are known.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Longest public key that is read from the database, in bytes.
 const JWK_BYTES_MAX: usize = 4096;
 
@@ -167,32 +169,29 @@ impl Shared {
     async fn write(&self, timed: &Timed) -> Result<(), sqlx::Error> {
         let upsert = "INSERT INTO signing_keys (kid, jwk, made, ends) VALUES ($1, $2, $3, $4)
             ON CONFLICT (kid) DO UPDATE SET ends = excluded.ends";
-        sqlx::query(upsert)
+        let upsert = sqlx::query(upsert)
             .bind(timed.key.kid.clone())
             .bind(timed.key.jwk.to_string())
             .bind(seconds(timed.made))
-            .bind(seconds(timed.ends))
-            .execute(&self.pool)
-            .await?;
-        Ok(())
+            .bind(seconds(timed.ends));
+        patiently(upsert.execute(&self.pool)).await.map(drop)
     }
 
     /// Removes what counts no longer: of any gateway, as those that are gone cannot.
     async fn forget(&self, now: u64) -> Result<(), sqlx::Error> {
         let delete = "DELETE FROM signing_keys WHERE ends <= $1";
         let deleted = sqlx::query(delete).bind(seconds(now));
-        deleted.execute(&self.pool).await.map(drop)
+        patiently(deleted.execute(&self.pool)).await.map(drop)
     }
 
     /// Reads the keys of all gateways that count at `now`; the own ones count in any case.
     async fn read_all(&self, now: u64) -> Result<(), sqlx::Error> {
         let select =
             "SELECT kid, jwk FROM signing_keys WHERE ends > $1 ORDER BY made DESC LIMIT $2";
-        let rows = sqlx::query(select)
+        let select = sqlx::query(select)
             .bind(seconds(now))
-            .bind(i64::try_from(KEY_SET_KEYS_MAX).unwrap_or(i64::MAX))
-            .fetch_all(&self.pool)
-            .await;
+            .bind(i64::try_from(KEY_SET_KEYS_MAX).unwrap_or(i64::MAX));
+        let rows = patiently(select.fetch_all(&self.pool)).await;
         let ring = self.ring.load();
         let own = ring.keys().iter().map(|timed| timed.key.jwk.clone());
         let mut jwks: Vec<Value> = own.collect();
@@ -231,10 +230,18 @@ impl std::fmt::Debug for Shared {
     }
 }
 
+/// Ends a question to a database that hangs.
+async fn patiently<T>(
+    question: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    let answer = tokio::time::timeout(PATIENCE, question).await;
+    answer.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+}
+
 /// Returns when each key was made and ends, by its name.
 async fn times(pool: &AnyPool) -> Result<HashMap<String, (u64, u64)>, sqlx::Error> {
     let rows = sqlx::query("SELECT kid, made, ends FROM signing_keys");
-    let rows = rows.fetch_all(pool).await?;
+    let rows = patiently(rows.fetch_all(pool)).await?;
     let read = |row: &sqlx::any::AnyRow| {
         let time = |name: &str| {
             row.try_get::<i64, _>(name)

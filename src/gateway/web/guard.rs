@@ -1,6 +1,7 @@
 //! Who a browser's request is, by its session; and whether it may change something in that name.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, Method};
@@ -14,6 +15,9 @@ use crate::gateway::app::{self, App};
 
 /// The field that shows a session's CSRF token.
 const FIELD: &str = "x-csrf-token";
+
+/// Longest time that the database may take.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Returns the user in whose name a browser asks the API; `None` without a session that lives.
 ///
@@ -53,22 +57,23 @@ pub(in crate::gateway) async fn turn_away_foreign(
     next.run(request).await
 }
 
-/// Returns whose session a request shows, if it lives and the password file still has its user.
+/// Returns whose session a request shows, if it lives.
 pub(super) async fn user(app: &App, visit: &Visit<'_>) -> Result<Option<String>, ApiError> {
     let Some(key) = visit.key() else {
         return Ok(None);
     };
-    let pool = &app.state.pool;
-    let found = sessions::user(pool, &key, seconds()).await;
-    let Some(user) = found.map_err(|error| failed(&error))? else {
-        return Ok(None);
-    };
-    if !app.accounts.knows(&user) {
-        let ended = sessions::end(pool, &key).await;
-        ended.map_err(|error| failed(&error))?;
-        return Ok(None);
+    let hash = |user: &str| app.accounts.hash(user);
+    patiently(sessions::user(&app.state.pool, &key, hash, seconds())).await
+}
+
+/// Returns what came of a question about sessions, which ends also where the database hangs.
+pub(super) async fn patiently<T>(
+    question: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, ApiError> {
+    match tokio::time::timeout(PATIENCE, question).await {
+        Ok(answer) => answer.map_err(|error| failed(&error)),
+        Err(late) => Err(failed(&late)),
     }
-    Ok(Some(user))
 }
 
 pub(super) fn shows_token(visit: &Visit<'_>) -> bool {

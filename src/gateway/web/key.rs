@@ -57,6 +57,16 @@ impl Key {
         Secret::new(&URL_SAFE_NO_PAD.encode(tag))
     }
 
+    /// Returns what tells whether an account is still the one that logged in, by the `hash` that the password file has of
+    /// it. Who reads the database learns nothing of that.
+    pub(super) fn proof(&self, hash: &str) -> String {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.0);
+        let mut account = hmac::Context::with_key(&key);
+        account.update(b"transship account ");
+        account.update(hash.as_bytes());
+        URL_SAFE_NO_PAD.encode(account.sign())
+    }
+
     /// Returns the cookie. Without an age: it ends with the browser, if the session does not end before.
     ///
     /// `Strict`, since nothing that comes from another site has to be done in somebody's name; who follows a link to

@@ -9,17 +9,20 @@ use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::key::{Key, no_cookie};
+use super::sessions::Account;
 use super::{Visit, guard, pages, sessions};
 use crate::auth::Secret;
 use crate::gateway::accounts::LoginError;
 use crate::gateway::answer::ApiError;
+use crate::gateway::api::Errors;
 use crate::gateway::app::App;
 use crate::gateway::identity::Subject;
 
 /// What is asked for at a login.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Credentials {
     username: String,
@@ -33,11 +36,12 @@ impl fmt::Debug for Credentials {
 }
 
 /// What a page knows of its session.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Session {
     username: String,
     is_admin: bool,
+    /// What each change in the session's name shows as `X-CSRF-Token`.
     csrf: String,
     /// Host and port that docker logs in at.
     registry: String,
@@ -45,7 +49,13 @@ struct Session {
     automatic: String,
 }
 
-/// Tells who is logged in.
+/// Who is logged in with the session's cookie.
+#[utoipa::path(get, path = "/api/v0/session", tag = "session", security(()), responses(
+    (status = 200, body = Session),
+    (status = 401, description = "`NOT_AUTHENTICATED`", body = Errors),
+    (status = 406, description = "`NOT_ACCEPTABLE`", body = Errors),
+    (status = 503, description = "`UNAVAILABLE`: the database is away", body = Errors),
+))]
 pub(super) async fn show(
     State(app): State<App>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
@@ -63,7 +73,18 @@ pub(super) async fn show(
     pages::secured(answer, visit.is_https())
 }
 
-/// Logs in. A session that the browser had before ends: what a new one is known by is always new.
+/// Logs in: the answer sets the session's cookie.
+///
+/// A session that the browser had before ends: what a new one is known by is always new.
+#[utoipa::path(post, path = "/api/v0/session", tag = "session", security(()), request_body = Credentials, responses(
+    (status = 200, body = Session),
+    (status = 400, description = "`INVALID_JSON`", body = Errors),
+    (status = 401, description = "`NOT_AUTHENTICATED`: no such user, or another password", body = Errors),
+    (status = 403, description = "`CROSS_SITE`", body = Errors),
+    (status = 406, description = "`NOT_ACCEPTABLE`", body = Errors),
+    (status = 415, description = "`UNSUPPORTED_MEDIA_TYPE`", body = Errors),
+    (status = 503, description = "`UNAVAILABLE`: the database is away, or too many passwords are being compared", body = Errors),
+))]
 pub(super) async fn begin(
     State(app): State<App>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
@@ -91,6 +112,8 @@ async fn log_in(
         JsonRejection::MissingJsonContentType(_) => ApiError::UnsupportedMediaType,
         _ => ApiError::InvalidJson,
     })?;
+    // Taken before: if the file changes meanwhile, the session is of the old password, and ends.
+    let hash = app.accounts.hash(&username).unwrap_or_default();
     let checked = app.accounts.login(&username, &Secret::new(&password)).await;
     checked.map_err(|error| match error {
         LoginError::Busy => ApiError::Unavailable,
@@ -99,16 +122,27 @@ async fn log_in(
     let key = Key::new().ok_or(ApiError::Internal)?;
     let pool = &app.state.pool;
     if let Some(before) = visit.key() {
-        let ended = sessions::end(pool, &before).await;
-        ended.map_err(|error| guard::failed(&error))?;
+        guard::patiently(sessions::end(pool, &before)).await?;
     }
-    let begun = sessions::begin(pool, &key, &username, guard::seconds()).await;
-    begun.map_err(|error| guard::failed(&error))?;
+    let account = Account {
+        name: &username,
+        hash: &hash,
+    };
+    guard::patiently(sessions::begin(pool, &key, account, guard::seconds())).await?;
     let answer = describe(app, visit, username, &key).await;
     Ok(with_cookie(answer, &key.cookie(visit.is_https())))
 }
 
 /// Logs out.
+#[utoipa::path(delete, path = "/api/v0/session", tag = "session", security(()),
+    params(("X-CSRF-Token" = String, Header, description = "`csrf` of the session")),
+    responses(
+        (status = 204, description = "the session has ended"),
+        (status = 403, description = "`CROSS_SITE`: without the token, or from another site", body = Errors),
+        (status = 406, description = "`NOT_ACCEPTABLE`", body = Errors),
+        (status = 503, description = "`UNAVAILABLE`: the database is away", body = Errors),
+    ),
+)]
 pub(super) async fn end(
     State(app): State<App>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
@@ -126,9 +160,9 @@ pub(super) async fn end(
 /// Ends the session that a browser shows, and takes its cookie away.
 pub(super) async fn forget(app: &App, visit: &Visit<'_>, answer: Response) -> Response {
     if let Some(key) = visit.key()
-        && let Err(error) = sessions::end(&app.state.pool, &key).await
+        && let Err(error) = guard::patiently(sessions::end(&app.state.pool, &key)).await
     {
-        return guard::failed(&error).into_response();
+        return error.into_response();
     }
     with_cookie(answer, &no_cookie(visit.is_https()))
 }

@@ -26,6 +26,8 @@ use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 pub(super) use guard::{session_user, turn_away_foreign};
 
@@ -35,15 +37,19 @@ use key::Key;
 /// Longest login, name and password and what JSON makes of them.
 const LOGIN_BYTES_MAX: usize = 8 << 10;
 
-/// `/`, `/login`, `/logout`, and the session.
+/// `/api/v0/session`. The API serves and describes it.
+pub(super) fn described() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(login::show, login::begin, login::end))
+        .layer(DefaultBodyLimit::max(LOGIN_BYTES_MAX))
+}
+
+/// `/`, `/login`, `/logout`.
 pub(super) fn routes() -> Router<App> {
-    let session = get(login::show).post(login::begin).delete(login::end);
     Router::new()
         .route("/", get(home))
         .route("/login", get(login_page))
         .route("/logout", get(logout))
-        .route("/api/v0/session", session)
-        .layer(DefaultBodyLimit::max(LOGIN_BYTES_MAX))
 }
 
 /// Where a request of a browser comes from, and how.

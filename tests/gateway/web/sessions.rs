@@ -2,11 +2,14 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
+use std::process::Command;
 use std::{fs, thread};
 
 use serde_json::{Value, json};
 
 use super::{basic, call, enter, log_in, options, register};
+use crate::support::gateway::Gateway;
+use crate::support::process::run;
 use crate::support::{Browser, until};
 
 #[test]
@@ -55,7 +58,14 @@ fn a_change_in_a_sessions_name_shows_its_token_and_comes_from_its_own_page() {
     // A password beside the cookie is what counts.
     let wrong = ("Authorization", "Basic YWxpY2U6cmFiYml0");
     assert_eq!(patch(&[cookie, token, wrong]), 401);
+}
 
+#[test]
+fn a_session_begins_and_ends_by_its_own_page() {
+    let gateway = options().start();
+    let alice = log_in(&gateway, "alice", "wonderland");
+    let cookie = ("Cookie", alice.cookie.as_str());
+    let token = ("X-CSRF-Token", alice.csrf.as_str());
     let reply = call(
         &gateway,
         "DELETE",
@@ -197,6 +207,62 @@ fn a_session_ends_with_its_user() {
             == 200
     });
     assert_eq!(look(), 401);
+}
+
+#[test]
+fn another_password_ends_a_session_for_good() {
+    let gateway = options().start();
+    let alice = log_in(&gateway, "alice", "wonderland");
+    let cookie = ("Cookie", &*alice.cookie);
+    let look = || call(&gateway, "GET", "/api/v0/session", &[cookie], &Value::Null).status();
+    assert_eq!(look(), 200);
+    let path = gateway.file("htpasswd");
+    let old = fs::read_to_string(&path).unwrap();
+    let lines = old.lines().map(|line| match line.split_once(':') {
+        Some(("alice", _)) => format!("alice:{}\n", bcrypt::hash("elsewhere", 4).unwrap()),
+        _ => format!("{line}\n"),
+    });
+    fs::write(&path, lines.collect::<String>()).unwrap();
+    until("the session has ended", || look() == 401);
+    // Nor does it come back with the old password.
+    fs::write(&path, old).unwrap();
+    until("the old password counts", || {
+        let body = json!({"username": "alice", "password": "wonderland"});
+        call(&gateway, "POST", "/api/v0/session", &[], &body).status() == 200
+    });
+    assert_eq!(look(), 401);
+}
+
+/// Returns what curl gets over HTTP/2, with its head.
+fn over_http_2(gateway: &Gateway, path: &str, arguments: &[&str]) -> String {
+    let mut curl = Command::new("curl");
+    curl.args(["-sS", "--http2-prior-knowledge", "-D-"])
+        .args(arguments);
+    run(curl.arg(format!("{}{path}", gateway.url())))
+}
+
+#[test]
+fn a_page_over_http_2_is_our_own() {
+    let gateway = options().start();
+    let body = json!({"username": "alice", "password": "wonderland"}).to_string();
+    let log_in = |origin: &str| {
+        let origin = format!("Origin: {origin}");
+        let kind = "Content-Type: application/json";
+        over_http_2(
+            &gateway,
+            "/api/v0/session",
+            &["-H", &origin, "-H", kind, "-d", &body],
+        )
+    };
+    let said = log_in(&gateway.url());
+    assert!(said.starts_with("HTTP/2 200"), "{said}");
+    let registry = format!("\"registry\":\"{}\"", gateway.host());
+    assert!(said.contains(&registry), "{said}");
+    let said = log_in("http://other.example");
+    assert!(
+        said.starts_with("HTTP/2 403") && said.contains("CROSS_SITE"),
+        "{said}"
+    );
 }
 
 #[test]
