@@ -84,6 +84,24 @@ impl Backend {
     /// # Errors
     /// [`Trouble`]; an answer of any other status than 401 is none.
     pub(super) async fn ask(&self, question: Question) -> Result<Response, Trouble> {
+        let (method, scope) = (question.method.clone(), question.scope.clone());
+        let fields = question.fields.clone();
+        let response = self.ask_itself(question).await?;
+        self.follow(&method, &fields, &scope, response).await
+    }
+
+    /// Says whether the backend has what `question`, a HEAD, is about. One that redirects to storage has looked before,
+    /// so storage is not asked.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub(super) async fn has(&self, question: Question) -> Result<bool, Trouble> {
+        let response = self.ask_itself(question).await?;
+        Ok(response.status() == StatusCode::OK || next(&response)?.is_some())
+    }
+
+    /// Returns the backend's own answer, be it a redirect.
+    async fn ask_itself(&self, question: Question) -> Result<Response, Trouble> {
         let mut url = self.url.clone();
         url.set_path(&question.path);
         url.set_query(question.query.as_deref());
@@ -104,16 +122,17 @@ impl Backend {
         };
         let again = || Sent::Whole(once.clone());
         let shown = self.with_login(&fields, &scope).await?;
-        let mut response = self.send(&method, url.clone(), shown, again()).await?;
-        if response.status() == StatusCode::UNAUTHORIZED {
-            self.keys.refused(response.headers(), &self.url, &scope)?;
-            let shown = self.with_login(&fields, &scope).await?;
-            response = self.send(&method, url, shown, again()).await?;
-            if response.status() == StatusCode::UNAUTHORIZED {
-                return Err(Trouble::Login("it refuses what the gateway shows"));
-            }
+        let response = self.send(&method, url.clone(), shown, again()).await?;
+        if response.status() != StatusCode::UNAUTHORIZED {
+            return Ok(response);
         }
-        self.follow(&method, &fields, &scope, response).await
+        self.keys.refused(response.headers(), &self.url, &scope)?;
+        let shown = self.with_login(&fields, &scope).await?;
+        let response = self.send(&method, url, shown, again()).await?;
+        if response.status() == StatusCode::UNAUTHORIZED {
+            return Err(Trouble::Login("it refuses what the gateway shows"));
+        }
+        Ok(response)
     }
 
     /// Finds out what the backend wants to be shown, before a body is on its way that could not be sent again.
