@@ -4,9 +4,8 @@
 //! - One lives 12 hours, and 2 hours without being used.
 //! - A user has at most [`PER_USER_MAX`]; the oldest give way. So the table has a bound.
 
-use sqlx::AnyPool;
-
 use super::key::Key;
+use crate::gateway::state::Pool;
 
 /// How long one may live, in seconds.
 const LIFE: i64 = 12 * 3600;
@@ -21,12 +20,7 @@ const SEEN_EVERY: i64 = 60;
 const PER_USER_MAX: i64 = 10;
 
 /// Begins a session of `user`; those that have ended are swept out.
-pub(super) async fn begin(
-    pool: &AnyPool,
-    key: &Key,
-    user: &str,
-    now: i64,
-) -> Result<(), sqlx::Error> {
+pub(super) async fn begin(pool: &Pool, key: &Key, user: &str, now: i64) -> Result<(), sqlx::Error> {
     sqlx::query("DELETE FROM sessions WHERE began <= $1 OR seen <= $2")
         .bind(now - LIFE)
         .bind(now - IDLE)
@@ -56,11 +50,7 @@ pub(super) async fn begin(
 }
 
 /// Returns whose session it is, if it lives.
-pub(super) async fn user(
-    pool: &AnyPool,
-    key: &Key,
-    now: i64,
-) -> Result<Option<String>, sqlx::Error> {
+pub(super) async fn user(pool: &Pool, key: &Key, now: i64) -> Result<Option<String>, sqlx::Error> {
     let id = key.hash();
     let row: Option<(String, i64, i64)> =
         sqlx::query_as("SELECT username, began, seen FROM sessions WHERE id = $1")
@@ -84,7 +74,7 @@ pub(super) async fn user(
 }
 
 /// Ends a session.
-pub(super) async fn end(pool: &AnyPool, key: &Key) -> Result<(), sqlx::Error> {
+pub(super) async fn end(pool: &Pool, key: &Key) -> Result<(), sqlx::Error> {
     sqlx::query("DELETE FROM sessions WHERE id = $1")
         .bind(key.hash())
         .execute(pool)
@@ -103,16 +93,16 @@ mod tests {
 
     use super::*;
 
-    async fn pool() -> AnyPool {
+    async fn pool() -> Pool {
         sqlx::any::install_default_drivers();
         let options = AnyPoolOptions::new().max_connections(1);
         let pool = options.connect("sqlite::memory:").await.unwrap();
         let migrations = sqlx::migrate!("src/gateway/state/migrations");
         migrations.run(&pool).await.unwrap();
-        pool
+        pool.into()
     }
 
-    async fn count(pool: &AnyPool) -> i64 {
+    async fn count(pool: &Pool) -> i64 {
         let query = sqlx::query_scalar("SELECT COUNT(*) FROM sessions");
         query.fetch_one(pool).await.unwrap()
     }

@@ -65,6 +65,7 @@ pub(super) struct Backend {
     client: reqwest::Client,
     keys: Keys,
     silence: Duration,
+    commit_patience: Duration,
 }
 
 impl Backend {
@@ -76,6 +77,7 @@ impl Backend {
             client: outbound::streaming(options)?,
             keys: Keys::new(options.backend_login.clone()),
             silence: SILENCE,
+            commit_patience: COMMIT_PATIENCE,
         })
     }
 
@@ -209,6 +211,10 @@ impl Backend {
         let progress = Arc::new(Progress::of(length(&fields)));
         let mut request = self.client.request(method.clone(), url).headers(fields);
         match body {
+            // A PUT without a body ends an upload whose pieces are all there.
+            Sent::Whole(bytes) if bytes.is_empty() && method == Method::PUT => {
+                progress.passed(None);
+            }
             Sent::Whole(bytes) if bytes.is_empty() => {}
             Sent::Whole(bytes) => request = request.body(bytes),
             Sent::Stream(body) => request = request.body(progress.watch(body, self.silence)),
@@ -216,9 +222,9 @@ impl Backend {
         let sent = request.send();
         tokio::pin!(sent);
         let limit = || {
-            let is_commit = method == Method::PUT && progress.is_done();
+            let is_commit = progress.is_done() && method != Method::PATCH;
             let patience = if is_commit {
-                COMMIT_PATIENCE
+                self.commit_patience
             } else {
                 self.silence
             };

@@ -29,6 +29,7 @@ async fn silent() -> Backend {
         client: reqwest::Client::builder().no_proxy().build().unwrap(),
         keys,
         silence: Duration::from_millis(50),
+        commit_patience: Duration::from_millis(50),
     }
 }
 
@@ -53,6 +54,29 @@ async fn a_backend_that_says_nothing_is_too_slow() {
     ] {
         let asked = backend.ask(question(Method::PATCH, body)).await;
         assert_eq!(asked.err(), Some(Trouble::Slow));
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_an_upload_may_take_longer_with_its_last_bytes_and_without_any() {
+    for (method, body) in [
+        (Method::PUT, Sent::Whole(Bytes::new())),
+        (Method::PUT, Sent::Stream(Body::from("x"))),
+        (Method::POST, Sent::Stream(Body::from("x"))),
+    ] {
+        let mut backend = silent().await;
+        backend.commit_patience = Duration::from_secs(600);
+        let mut commit = std::pin::pin!(backend.ask(question(method, body)));
+        // One that began later is given up; the first one is not.
+        let sooner = async {
+            let asked = backend.ask(question(Method::PATCH, Sent::Whole(Bytes::new())));
+            assert_eq!(asked.await.err(), Some(Trouble::Slow));
+        };
+        tokio::select! {
+            biased;
+            ended = &mut commit => panic!("{:?}", ended.err()),
+            () = sooner => {}
+        }
     }
 }
 
