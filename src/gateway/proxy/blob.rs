@@ -1,20 +1,20 @@
 //! GET and HEAD of a blob: from the cache near the caller, else from the backend.
 //!
-//! The backend is not asked whether it has the blob before somebody is sent to a cache: that would cost a round trip
-//! for each layer of each pull, to learn what the manifest has just said. A cache that is sent somebody in vain asks
-//! here, with the token that it was shown, and says 404 as the backend does.
+//! Invariant: a signed URL is made only for a blob that the backend has said this very repository has. A cache takes the
+//! signature for that: without it the right to one repository would open the blobs of all by their digests. What the
+//! backend has said is remembered for a while ([`super::seen`]), so that a popular layer costs no round trip.
 //!
 //! A HEAD with a token to push is answered by the backend: it asks "must I upload this?", and a cache that still has
 //! what the backend has deleted would say no.
 
 use axum::body::Bytes;
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use url::Url;
 
-use super::Ask;
-use super::backend::Sent;
+use super::backend::{Question, Sent};
 use super::refusal::Refusal;
+use super::{Ask, fields};
 use crate::auth::Refusal as UrlRefusal;
 use crate::digest::Digest;
 use crate::gateway::accounts::Action;
@@ -50,6 +50,9 @@ pub(super) async fn answer(
     let Some(cache) = ask.app.caches.choose(&caller.subject, client).await else {
         return from_backend(ask).await;
     };
+    if !is_there(ask, name, digest).await? {
+        return from_backend(ask).await;
+    }
     let token = signer.url_token(&caller.subject, name, digest, now());
     // Nobody is sent to a cache with what it would not take.
     let there = (!token.is_empty()).then(|| location(&cache.host, &ask.target.path(), &token));
@@ -67,6 +70,30 @@ fn may_be_sent(ask: &Ask<'_>, caller: &Caller, name: Name<'_>) -> bool {
     let pushes = || caller.may(Action::Push, name, &ask.app.accounts.policy());
     let is_before_push = ask.method == Method::HEAD && is_token && pushes();
     !is_cache && !is_before_push
+}
+
+/// Says whether the repository has the blob, by what the backend says or has said lately.
+async fn is_there(ask: &Ask<'_>, name: Name<'_>, digest: &Digest) -> Result<bool, Refusal> {
+    let proxy = &ask.app.proxy;
+    if proxy.seen.has(name, digest, now()) {
+        return Ok(true);
+    }
+    // Nothing of the client's: a condition or a range would make it another question.
+    let via = proxy.instance.after(&ask.passed);
+    let question = Question {
+        method: Method::HEAD,
+        path: ask.target.path(),
+        query: None,
+        fields: fields::for_backend(&HeaderMap::new(), via),
+        body: Sent::Whole(Bytes::new()),
+        scope: ask.scope(Action::Pull),
+    };
+    let has = proxy.backend.has(question).await;
+    let has = has.map_err(|trouble| trouble.told(&ask.target.path()))?;
+    if has {
+        proxy.seen.note(name, digest, now());
+    }
+    Ok(has)
 }
 
 async fn from_backend(ask: &Ask<'_>) -> Result<Response, Refusal> {

@@ -18,6 +18,7 @@ mod fields;
 mod push;
 mod query;
 mod refusal;
+mod seen;
 mod target;
 mod via;
 
@@ -33,6 +34,7 @@ use axum::routing::any;
 use backend::{Backend, Question, Sent, Trouble};
 use query::Query;
 use refusal::{Lack, Refusal};
+use seen::Seen;
 use target::Target;
 use via::{Cycle, Instance, Passed};
 
@@ -49,6 +51,7 @@ use crate::registry::Code;
 pub(super) struct Proxy {
     backend: Backend,
     instance: Instance,
+    seen: Seen,
 }
 
 impl Proxy {
@@ -58,6 +61,7 @@ impl Proxy {
         Ok(Self {
             backend: Backend::new(options)?,
             instance: Instance::new()?,
+            seen: Seen::default(),
         })
     }
 }
@@ -132,6 +136,9 @@ async fn route(
         Target::Uploads(name) | Target::Upload(name, _) => push::upload(&ask, name, body).await,
         _ => {
             ask.permitted(action).await?;
+            if let Target::Blob(name, digest) = ask.target {
+                app.proxy.seen.forget(name, &digest);
+            }
             let question = ask.question(action, Sent::Whole(Bytes::new()));
             ask.pass(question).await
         }

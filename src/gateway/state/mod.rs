@@ -2,20 +2,22 @@
 //!
 //! Invariants
 //! - Nothing that is said of the database, in an error or in the log, has its password in it.
-//! - Every question here ends within [`PATIENCE`]: a database that hangs is one that is away. When it is back, the next
+//! - Every question ends within [`PATIENCE`], whoever asks it: a database that hangs is one that is away. When it is back, the next
 //!   question is answered; nothing has to be started again.
 //! - What changes caches or choices does so in one transaction that begins with the revision, so that it is seen by
 //!   every gateway that shares the database.
 
 mod caches;
 mod open;
+mod pool;
 
 use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
-use sqlx::AnyPool;
 use sqlx::error::ErrorKind;
+
+pub(super) use pool::Pool;
 
 use super::{Failure, options};
 
@@ -28,7 +30,7 @@ pub(super) const CACHES_MAX: i64 = 1000;
 /// The database.
 #[derive(Clone)]
 pub(super) struct State {
-    pub(super) pool: AnyPool,
+    pub(super) pool: Pool,
 }
 
 /// A pool would show the address it connects to, and that has a password in it.
@@ -86,7 +88,7 @@ impl State {
     /// A database that cannot be reached, or is newer than this program.
     pub(super) async fn open(options: &options::Options) -> Result<Self, Failure> {
         let pool = open::pool(options).await?;
-        Ok(Self { pool })
+        Ok(Self { pool: pool.into() })
     }
 }
 

@@ -65,6 +65,14 @@ pub(super) async fn pool(options: &options::Options) -> Result<AnyPool, Failure>
     let pool = AnyPoolOptions::new()
         .max_connections(CONNECTIONS_MAX)
         .acquire_timeout(CONNECT_TIMEOUT)
+        // One whose question was given up waits for its answer; one that nothing comes from any more would do so for
+        // as long as the kernel does.
+        .after_release(|connection, _| {
+            Box::pin(async {
+                let alive = tokio::time::timeout(CONNECT_TIMEOUT, connection.ping()).await;
+                Ok(alive.is_ok_and(|alive| alive.is_ok()))
+            })
+        })
         .after_connect(move |connection, _| {
             Box::pin(async move {
                 if is_sqlite {

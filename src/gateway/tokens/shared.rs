@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use sqlx::{AnyPool, Row as _};
+use sqlx::Row as _;
 
 use super::keys::{Folder, Key};
 use super::ring::{Due, Ring, Timed};
@@ -17,6 +17,7 @@ use crate::auth::KeySet;
 use crate::gateway::Failure;
 use crate::gateway::app::now;
 use crate::gateway::options::{Algorithm, Options};
+use crate::gateway::state::Pool;
 use crate::limits::{KEY_SET_KEYS_MAX, KEYS_REFRESH_MIN};
 
 /// How often keys are looked after, and other gateways' keys read.
@@ -30,7 +31,7 @@ const JWK_BYTES_MAX: usize = 4096;
 pub(super) struct Shared {
     folder: Folder,
     algorithm: Algorithm,
-    pool: AnyPool,
+    pool: Pool,
     ring: ArcSwap<Ring>,
     published: ArcSwap<KeySet>,
     learned: tokio::sync::Mutex<Option<Instant>>,
@@ -45,7 +46,7 @@ impl Shared {
     /// A key that is of no use or readable by others, or a database that does not answer.
     pub(super) async fn open(
         options: &Options,
-        pool: AnyPool,
+        pool: Pool,
         life_seconds: u64,
     ) -> Result<Arc<Self>, Failure> {
         let folder = Folder::open(options.state.join("keys"))?;
@@ -239,7 +240,7 @@ async fn patiently<T>(
 }
 
 /// Returns when each key was made and ends, by its name.
-async fn times(pool: &AnyPool) -> Result<HashMap<String, (u64, u64)>, sqlx::Error> {
+async fn times(pool: &Pool) -> Result<HashMap<String, (u64, u64)>, sqlx::Error> {
     let rows = sqlx::query("SELECT kid, made, ends FROM signing_keys");
     let rows = patiently(rows.fetch_all(pool)).await?;
     let read = |row: &sqlx::any::AnyRow| {

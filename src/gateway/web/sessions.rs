@@ -4,9 +4,8 @@
 //! - One lives 12 hours, and 2 hours without being used; and no longer than its user's password.
 //! - A user has at most [`PER_USER_MAX`]; the oldest give way. So the table has a bound.
 
-use sqlx::AnyPool;
-
 use super::key::Key;
+use crate::gateway::state::Pool;
 
 /// How long one may live, in seconds.
 const LIFE: i64 = 12 * 3600;
@@ -30,7 +29,7 @@ pub(super) struct Account<'a> {
 
 /// Begins a session of `account`; those that have ended are swept out.
 pub(super) async fn begin(
-    pool: &AnyPool,
+    pool: &Pool,
     key: &Key,
     account: Account<'_>,
     now: i64,
@@ -70,7 +69,7 @@ pub(super) async fn begin(
 /// Returns whose session it is, if it lives; `hash` gives what the password file has of an account. One whose account
 /// is gone or has another password ends, for the old password may come back.
 pub(super) async fn user(
-    pool: &AnyPool,
+    pool: &Pool,
     key: &Key,
     hash: impl Fn(&str) -> Option<String>,
     now: i64,
@@ -102,7 +101,7 @@ pub(super) async fn user(
 }
 
 /// Ends a session.
-pub(super) async fn end(pool: &AnyPool, key: &Key) -> Result<(), sqlx::Error> {
+pub(super) async fn end(pool: &Pool, key: &Key) -> Result<(), sqlx::Error> {
     sqlx::query("DELETE FROM sessions WHERE id = $1")
         .bind(key.hash())
         .execute(pool)
@@ -121,16 +120,16 @@ mod tests {
 
     use super::*;
 
-    async fn pool() -> AnyPool {
+    async fn pool() -> Pool {
         sqlx::any::install_default_drivers();
         let options = AnyPoolOptions::new().max_connections(1);
         let pool = options.connect("sqlite::memory:").await.unwrap();
         let migrations = sqlx::migrate!("src/gateway/state/migrations");
         migrations.run(&pool).await.unwrap();
-        pool
+        pool.into()
     }
 
-    async fn count(pool: &AnyPool) -> i64 {
+    async fn count(pool: &Pool) -> i64 {
         let query = sqlx::query_scalar("SELECT COUNT(*) FROM sessions");
         query.fetch_one(pool).await.unwrap()
     }

@@ -1,6 +1,7 @@
 //! `/v2/` of the gateway before a real registry, and before ones that misbehave on cue.
 
 mod backends;
+mod caches;
 mod clients;
 mod listings;
 mod pushes;
@@ -15,6 +16,7 @@ use crate::support::gateway::{Gateway, Options};
 use crate::support::{Blob, DockerRegistry};
 
 const POLICY: &str = "\
+admins: [root]
 rules:
   - {repository: test/**, users: [alice], allow: [pull, push, delete]}
   - {repository: other/**, users: [alice], allow: [push]}
@@ -32,9 +34,9 @@ struct Site {
     registry: DockerRegistry,
 }
 
-/// Alice pushes, bob pulls, carol has no rights to anything, dan has some elsewhere. Each password is the name.
+/// Alice pushes, bob pulls, carol has no rights to anything, dan has some elsewhere, root is an admin. Each password is the name.
 fn before(backend: impl Into<String>) -> Options {
-    let users = ["alice", "bob", "carol", "dan"];
+    let users = ["root", "alice", "bob", "carol", "dan"];
     let options = Gateway::before(backend).policy(POLICY);
     users.iter().fold(options, |all, user| all.user(user, user))
 }

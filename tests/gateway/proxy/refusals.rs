@@ -85,7 +85,7 @@ fn over_http_2_the_challenge_names_the_host_as_well() {
 }
 
 /// Returns a token for what is asked for, as far as `user` may have it.
-fn token(site: &Site, user: &str, scope: &str) -> String {
+pub(super) fn token(site: &Site, user: &str, scope: &str) -> String {
     let login = basic(user);
     let login = (!user.is_empty()).then_some(&*login);
     let reply = site

@@ -16,13 +16,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use reqwest::Response;
 use tokio::time::{Instant, sleep_until};
 use url::Url;
 
 use body::Progress;
-pub(super) use body::{streamed, whole};
+pub(super) use body::{gathered, streamed, whole};
 use login::Keys;
 pub(super) use trouble::Trouble;
 
@@ -31,7 +31,7 @@ use crate::gateway::{Failure, outbound};
 use crate::limits::REDIRECTS_MAX;
 
 /// Longest silence of the backend, or of a client that sends a body.
-const SILENCE: Duration = Duration::from_secs(60);
+pub(super) const SILENCE: Duration = Duration::from_secs(60);
 
 /// Longest time until a finished upload is answered: storage in a cloud copies the blob before.
 const COMMIT_PATIENCE: Duration = Duration::from_secs(600);
@@ -65,6 +65,7 @@ pub(super) struct Backend {
     client: reqwest::Client,
     keys: Keys,
     silence: Duration,
+    commit_patience: Duration,
 }
 
 impl Backend {
@@ -76,6 +77,7 @@ impl Backend {
             client: outbound::streaming(options)?,
             keys: Keys::new(options.backend_login.clone()),
             silence: SILENCE,
+            commit_patience: COMMIT_PATIENCE,
         })
     }
 
@@ -84,6 +86,29 @@ impl Backend {
     /// # Errors
     /// [`Trouble`]; an answer of any other status than 401 is none.
     pub(super) async fn ask(&self, question: Question) -> Result<Response, Trouble> {
+        let (method, scope) = (question.method.clone(), question.scope.clone());
+        let fields = question.fields.clone();
+        let response = self.ask_itself(question).await?;
+        let response = self.follow(&method, &fields, &scope, response).await?;
+        if method == Method::GET && !has_end(&response) {
+            let why = "a body without a length, that ends where its connection does";
+            return Err(Trouble::Broken(why.to_owned()));
+        }
+        Ok(response)
+    }
+
+    /// Says whether the backend has what `question`, a HEAD, is about. One that redirects to storage has looked before,
+    /// so storage is not asked.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub(super) async fn has(&self, question: Question) -> Result<bool, Trouble> {
+        let response = self.ask_itself(question).await?;
+        Ok(response.status() == StatusCode::OK || next(&response)?.is_some())
+    }
+
+    /// Returns the backend's own answer, be it a redirect.
+    async fn ask_itself(&self, question: Question) -> Result<Response, Trouble> {
         let mut url = self.url.clone();
         url.set_path(&question.path);
         url.set_query(question.query.as_deref());
@@ -104,16 +129,17 @@ impl Backend {
         };
         let again = || Sent::Whole(once.clone());
         let shown = self.with_login(&fields, &scope).await?;
-        let mut response = self.send(&method, url.clone(), shown, again()).await?;
-        if response.status() == StatusCode::UNAUTHORIZED {
-            self.keys.refused(response.headers(), &self.url, &scope)?;
-            let shown = self.with_login(&fields, &scope).await?;
-            response = self.send(&method, url, shown, again()).await?;
-            if response.status() == StatusCode::UNAUTHORIZED {
-                return Err(Trouble::Login("it refuses what the gateway shows"));
-            }
+        let response = self.send(&method, url.clone(), shown, again()).await?;
+        if response.status() != StatusCode::UNAUTHORIZED {
+            return Ok(response);
         }
-        self.follow(&method, &fields, &scope, response).await
+        self.keys.refused(response.headers(), &self.url, &scope)?;
+        let shown = self.with_login(&fields, &scope).await?;
+        let response = self.send(&method, url, shown, again()).await?;
+        if response.status() == StatusCode::UNAUTHORIZED {
+            return Err(Trouble::Login("it refuses what the gateway shows"));
+        }
+        Ok(response)
     }
 
     /// Finds out what the backend wants to be shown, before a body is on its way that could not be sent again.
@@ -190,6 +216,10 @@ impl Backend {
         let progress = Arc::new(Progress::of(length(&fields)));
         let mut request = self.client.request(method.clone(), url).headers(fields);
         match body {
+            // A PUT without a body ends an upload whose pieces are all there.
+            Sent::Whole(bytes) if bytes.is_empty() && method == Method::PUT => {
+                progress.passed(None);
+            }
             Sent::Whole(bytes) if bytes.is_empty() => {}
             Sent::Whole(bytes) => request = request.body(bytes),
             Sent::Stream(body) => request = request.body(progress.watch(body, self.silence)),
@@ -197,9 +227,9 @@ impl Backend {
         let sent = request.send();
         tokio::pin!(sent);
         let limit = || {
-            let is_commit = method == Method::PUT && progress.is_done();
+            let is_commit = progress.is_done() && method != Method::PATCH;
             let patience = if is_commit {
-                COMMIT_PATIENCE
+                self.commit_patience
             } else {
                 self.silence
             };
@@ -237,6 +267,16 @@ fn next(response: &Response) -> Result<Option<Url>, Trouble> {
         return Err(broken("it redirects to where there is no TLS"));
     }
     Ok(Some(url))
+}
+
+/// Says whether a body that breaks off is told from one that has ended.
+fn has_end(response: &Response) -> bool {
+    let fields = response.headers();
+    let is_framed = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
+    let is_empty = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED];
+    is_framed.iter().any(|name| fields.contains_key(name))
+        || response.version() >= Version::HTTP_2
+        || is_empty.contains(&response.status())
 }
 
 fn not_redirected(response: Response) -> Result<Response, Trouble> {

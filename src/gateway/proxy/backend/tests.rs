@@ -7,6 +7,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::gateway::proxy::backend::body::Progress;
+use crate::gateway::proxy::refusal::Refusal;
 
 /// Returns a backend that takes connections and all that is sent, and says nothing.
 async fn silent() -> Backend {
@@ -29,6 +30,7 @@ async fn silent() -> Backend {
         client: reqwest::Client::builder().no_proxy().build().unwrap(),
         keys,
         silence: Duration::from_millis(50),
+        commit_patience: Duration::from_millis(50),
     }
 }
 
@@ -57,17 +59,44 @@ async fn a_backend_that_says_nothing_is_too_slow() {
 }
 
 #[tokio::test]
+async fn the_end_of_an_upload_may_take_longer_with_its_last_bytes_and_without_any() {
+    for (method, body) in [
+        (Method::PUT, Sent::Whole(Bytes::new())),
+        (Method::PUT, Sent::Stream(Body::from("x"))),
+        (Method::POST, Sent::Stream(Body::from("x"))),
+    ] {
+        let mut backend = silent().await;
+        backend.commit_patience = Duration::from_secs(600);
+        let mut commit = std::pin::pin!(backend.ask(question(method, body)));
+        // One that began later is given up; the first one is not.
+        let sooner = async {
+            let asked = backend.ask(question(Method::PATCH, Sent::Whole(Bytes::new())));
+            assert_eq!(asked.await.err(), Some(Trouble::Slow));
+        };
+        tokio::select! {
+            biased;
+            ended = &mut commit => panic!("{:?}", ended.err()),
+            () = sooner => {}
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_stops_in_the_middle_of_its_body_has_broken_off() {
     let backend = silent().await;
-    let body = stream::unfold(Some(()), async |first| {
-        if first.is_none() {
-            std::future::pending::<()>().await;
-        }
-        Some((Ok::<_, std::io::Error>(Bytes::from_static(b"x")), None))
-    });
-    let body = Sent::Stream(Body::from_stream(body));
-    let asked = backend.ask(question(Method::PATCH, body)).await;
-    assert_eq!(asked.err(), Some(Trouble::Client));
+    let body = || {
+        let pieces = stream::unfold(Some(()), async |first| {
+            if first.is_none() {
+                std::future::pending::<()>().await;
+            }
+            Some((Ok::<_, std::io::Error>(Bytes::from_static(b"x")), None))
+        });
+        Body::from_stream(pieces)
+    };
+    let asked = backend.ask(question(Method::PATCH, Sent::Stream(body())));
+    assert_eq!(asked.await.err(), Some(Trouble::Client));
+    let taken = gathered(body(), 100, backend.silence).await;
+    assert!(matches!(taken, Err(Refusal::Error(_))), "{taken:?}");
 }
 
 #[tokio::test]

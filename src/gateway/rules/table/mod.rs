@@ -5,8 +5,10 @@
 //! - Whoever writes to a row that runs still holds it.
 //! - No secret is in it: whose login counts is looked up in the configuration at each attempt.
 
+use sqlx::Row as _;
 use sqlx::any::AnyRow;
-use sqlx::{AnyPool, Row as _};
+
+use crate::gateway::state::Pool;
 
 /// How long a run is somebody's without a sign of life, in seconds.
 pub(super) const LEASE: u64 = 30;
@@ -138,7 +140,7 @@ pub(super) enum End {
 
 /// The table.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Table<'a>(pub(super) &'a AnyPool);
+pub(super) struct Table<'a>(pub(super) &'a Pool);
 
 impl Table<'_> {
     /// Notes a task as due `now`; what waits for the same already is made due, with its attempts before it again.

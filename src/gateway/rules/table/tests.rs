@@ -4,13 +4,13 @@ use sqlx::any::AnyPoolOptions;
 
 use super::*;
 
-async fn pool() -> AnyPool {
+async fn pool() -> Pool {
     sqlx::any::install_default_drivers();
     let options = AnyPoolOptions::new().max_connections(1);
     let pool = options.connect("sqlite::memory:").await.unwrap();
     let migrations = sqlx::migrate!("src/gateway/state/migrations");
     migrations.run(&pool).await.unwrap();
-    pool
+    pool.into()
 }
 
 fn task(kind: Kind, reference: &str) -> Task {
