@@ -7,6 +7,7 @@
 //! - Nobody is sent to a cache that was not seen to be up at the address that it has now.
 //! - A choice of a cache that is no more is no choice.
 
+mod again;
 mod choice;
 mod probe;
 mod watch;
@@ -14,7 +15,7 @@ mod watch;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use futures_util::StreamExt as _;
@@ -31,6 +32,8 @@ use super::identity::Subject;
 use super::state::{State, StateError};
 use super::{Failure, options};
 use crate::auth::Secret;
+use crate::digest::Digest;
+use again::{Again, Asked};
 use watch::Watch;
 
 /// How often the database is asked whether another gateway has changed something.
@@ -82,6 +85,7 @@ struct Inner {
     /// Of each cache of the tables, by id.
     watches: Mutex<HashMap<String, Watch>>,
     looks: Semaphore,
+    again: Mutex<Again>,
 }
 
 /// A copy of what the database says.
@@ -112,6 +116,7 @@ impl Caches {
             reading: tokio::sync::Mutex::default(),
             watches: Mutex::default(),
             looks: Semaphore::new(LOOKS_MAX),
+            again: Mutex::default(),
         }));
         caches.read().await?;
         tokio::spawn(caches.clone().keep_reading());
@@ -151,6 +156,39 @@ impl Caches {
         let is_up = |cache: &Cache| self.look_of(cache).health == Health::Up;
         let chosen = chosen.map(String::as_str);
         choice::choose(&tables.caches, chosen, client, is_up).cloned()
+    }
+
+    /// As [`Self::choose`], for a blob. Whoever asks for it again within seconds got nothing from the cache, as far as
+    /// can be told from here: it is looked at before they are sent there once more.
+    pub(super) async fn choose_for_blob(
+        &self,
+        subject: &Subject,
+        client: IpAddr,
+        is_head: bool,
+        digest: &Digest,
+    ) -> Option<Arc<Cache>> {
+        let cache = self.choose(subject, client).await?;
+        let asked = Asked {
+            user: subject.user().map(str::to_owned),
+            client,
+            is_head,
+            digest: *digest,
+        };
+        let now = Instant::now();
+        let is_again = self.0.again.lock().is_asked_again(asked, now);
+        if !is_again {
+            return Some(cache);
+        }
+        if self.0.again.lock().is_to_be_looked_at(&cache.id, now) {
+            self.look_at(&cache, Trust::InTime).await;
+        }
+        (!self.is_doubted(&cache)).then_some(cache)
+    }
+
+    /// Says whether the last look at a cache failed.
+    fn is_doubted(&self, cache: &Cache) -> bool {
+        let watches = self.0.watches.lock();
+        watches.get(&cache.id).is_none_or(Watch::is_doubted)
     }
 
     /// Reads the tables, which this gateway has just changed. Where that fails they are read a little later.

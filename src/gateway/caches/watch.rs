@@ -60,6 +60,11 @@ impl Watch {
         }
     }
 
+    /// Says whether the last look failed.
+    pub(super) const fn is_doubted(&self) -> bool {
+        self.failures > 0
+    }
+
     /// Takes note of a look at `now`: how long the answer took, or why there was none.
     pub(super) fn saw(&mut self, seen: Result<Duration, String>, trust: Trust, now: u64) {
         let look = &mut self.look;

@@ -47,7 +47,10 @@ pub(super) async fn answer(
         return from_backend(ask).await;
     }
     let client = ask.app.client_address(ask.peer, ask.fields);
-    let Some(cache) = ask.app.caches.choose(&caller.subject, client).await else {
+    let is_head = ask.method == Method::HEAD;
+    let caches = &ask.app.caches;
+    let chosen = caches.choose_for_blob(&caller.subject, client, is_head, digest);
+    let Some(cache) = chosen.await else {
         return from_backend(ask).await;
     };
     if !is_there(ask, name, digest).await? {

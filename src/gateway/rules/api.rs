@@ -28,6 +28,8 @@ pub(super) struct Wanted {
     state: Option<String>,
     /// How many: 100 without it, 1000 at most.
     limit: Option<u32>,
+    /// Id of the last run of the page before.
+    before: Option<String>,
 }
 
 /// Rules, and what they have done.
@@ -115,7 +117,15 @@ async fn list(
         }
     };
     let limit = wanted.limit.unwrap_or(LIMIT).clamp(1, LIMIT_MAX);
-    let runs = Table(&app.state.pool).list(phase, limit).await;
+    let table = Table(&app.state.pool);
+    let before = match wanted.before.as_deref() {
+        None | Some("") => None,
+        Some(id) => {
+            let run = table.get(id).await.map_err(failed)?;
+            Some(run.ok_or_else(|| unfit("before: there is no such run any more".to_owned()))?)
+        }
+    };
+    let runs = table.list(phase, before.as_ref(), limit).await;
     Ok(Json(RulesAndRuns {
         rules: rules(&app.rules),
         runs: runs

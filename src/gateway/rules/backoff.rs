@@ -3,8 +3,8 @@
 /// The first wait, in seconds.
 const FIRST: u64 = 5;
 
-/// The longest wait, in seconds.
-const LONGEST: u64 = 2 * 3600;
+/// The longest wait, in seconds, before a quarter more.
+pub(super) const LONGEST: u64 = 2 * 3600;
 
 /// How often something is tried: with the waits above, about a day.
 pub(super) const ATTEMPTS_MAX: u64 = 21;

@@ -230,7 +230,11 @@ impl Copy<'_> {
             .unwrap_or_default();
         // Garbage collection at the target may have taken what was there a moment ago: the next attempt copies it.
         let lacks = String::from_utf8_lossy(&body).contains("BLOB_UNKNOWN");
+        let missing = self.progress.manifests_missing.load(Ordering::Relaxed);
         match lacks {
+            true if missing > 0 => Err(Trouble::lasting(format!(
+                "{what}: the target takes no index with images that are not at the source"
+            ))),
             true => Err(Trouble::passing(format!(
                 "{what}: a blob is gone at the target"
             ))),
@@ -339,7 +343,7 @@ impl Copy<'_> {
         let length = response.content_length();
         match length.is_none_or(|length| blob.bytes == 0 || length == blob.bytes) {
             true => Ok(response),
-            false => Err(Trouble::passing(format!(
+            false => Err(Trouble::lasting(format!(
                 "{what}: not of the size that its image says"
             ))),
         }

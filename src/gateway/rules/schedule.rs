@@ -1,7 +1,8 @@
 //! Rules that warm at times: what there is then, tag by tag, is warmed.
 //!
 //! Each time of each rule is a run of its own whose id tells rule and time, so that of several gateways one does it,
-//! and a gateway that ends in the middle is taken over from. A time that passes while no gateway runs is passed over.
+//! and a gateway that ends in the middle is taken over from. A time that passes while no gateway runs is made up for if that
+//! was a short while ago, as of a restart; else it is passed over: nobody wants last night's work in the morning.
 
 use std::str::FromStr as _;
 use std::time::Duration;
@@ -20,6 +21,10 @@ use super::trouble::Trouble;
 use crate::gateway::WarmRule;
 use crate::gateway::app::{App, now};
 use crate::registry::{Name, NextPage, Tag};
+
+/// How long after its time a schedule is begun by a gateway that did not run then. What is as old is still in the table,
+/// so what was begun is not begun again.
+const LATE_MAX: u64 = 600;
 
 /// Longest sleep, so that a clock that was set is heeded.
 const SLEEP_MAX: Duration = Duration::from_secs(20);
@@ -43,7 +48,7 @@ pub(super) async fn run(app: App) {
     let started = now();
     let timed = rules.iter().filter(|rule| rule.rule.schedule.is_some());
     let mut next: Vec<_> = timed
-        .map(|rule| (rule, after(&rule.rule, started)))
+        .map(|rule| (rule, after(&rule.rule, started.saturating_sub(LATE_MAX))))
         .collect();
     if next.is_empty() {
         return;
@@ -55,6 +60,7 @@ pub(super) async fn run(app: App) {
         });
         tokio::time::sleep(wait.clamp(Duration::from_millis(200), SLEEP_MAX)).await;
         for (rule, at) in &mut next {
+            *at = sooner(*at, after(&rule.rule, now()));
             let Some(time) = at.filter(|time| *time <= now()) else {
                 continue;
             };
@@ -79,6 +85,12 @@ fn after(rule: &WarmRule, now: u64) -> Option<u64> {
     let now = DateTime::from_timestamp(i64::try_from(now).ok()?, 0)?;
     let next = cron.find_next_occurrence(&now, false).ok()?;
     u64::try_from(next.timestamp()).ok()
+}
+
+/// Of a time that is waited for and the next one by the clock as it is now, the one that comes first: a clock may have
+/// been set back.
+fn sooner(at: Option<u64>, next: Option<u64>) -> Option<u64> {
+    at.into_iter().chain(next).min()
 }
 
 /// What stands for a rule in an id: the same at each gateway that has it.
@@ -243,6 +255,14 @@ mod tests {
         assert_eq!(after(&rule("0 3 * * *"), three), Some(three + 24 * 3600));
         assert_eq!(after(&rule("0 0 30 2 *"), 0), None);
         assert_eq!(after(&rule("x"), 0), None);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_puts_nothing_off() {
+        assert_eq!(sooner(Some(9_000), Some(60)), Some(60));
+        assert_eq!(sooner(Some(30), Some(60)), Some(30));
+        assert_eq!(sooner(None, Some(60)), Some(60));
+        assert_eq!(sooner(None, None), None);
     }
 
     #[test]

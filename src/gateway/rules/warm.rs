@@ -2,9 +2,10 @@
 //!
 //! The cache fetches it from the gateway as from any registry, with a login that is good for this repository alone.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use reqwest::{RequestBuilder, StatusCode};
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Client, RequestBuilder, StatusCode};
 use serde::Deserialize;
 use serde_json::json;
 use url::Url;
@@ -27,6 +28,9 @@ const LOOK_MAX: Duration = Duration::from_secs(5);
 
 /// How many looks a job is given: some four hours. The next attempt goes on where it was.
 const LOOKS_MAX: u32 = 3000;
+
+/// A login that is older may have ended while the job went on.
+const LOGIN_FRESH: Duration = Duration::from_secs(50 * 60);
 
 /// Longest answer of an admin API, in bytes: of a job for one image.
 const BODY_MAX: usize = 1024 * 1024;
@@ -73,7 +77,7 @@ pub(super) async fn image(app: &App, task: &Task) -> Result<String, Trouble> {
     let name = Name::parse(&task.repository);
     let name = name.map_err(|error| Trouble::lasting(error.to_string()))?;
     let api = find(app, &task.target).await?;
-    let ticket = app.signer.ticket(&api.id, name, now());
+    let (ticket, began) = (app.signer.ticket(&api.id, name, now()), Instant::now());
     let order = json!({
         "references": [format!("{}:{}", task.repository, task.reference)],
         "platforms": platforms,
@@ -82,9 +86,15 @@ pub(super) async fn image(app: &App, task: &Task) -> Result<String, Trouble> {
     let request = app.client.post(api.url("v1/warm")?).json(&order);
     let mut job = api.ask(request, StatusCode::ACCEPTED).await?;
     let (url, mut pause) = (api.url(&format!("v1/warm/{}", job.id))?, LOOK_MIN);
+    let mut begun = Begun {
+        api: &api,
+        client: app.client.clone(),
+        url: Some(url.clone()),
+    };
     for _ in 0..LOOKS_MAX {
         if !["queued", "running"].contains(&&*job.state) {
-            return api.outcome(&job, &ticket);
+            begun.url = None;
+            return api.outcome(&job, &ticket, began.elapsed());
         }
         tokio::time::sleep(pause).await;
         pause = (pause + LOOK_MIN).min(LOOK_MAX);
@@ -102,6 +112,35 @@ struct Api {
     name: String,
     base: Url,
     token: Option<Secret>,
+}
+
+/// A job that goes on at a cache, and is broken off there when nobody waits for it any more: the run was cancelled, or
+/// it is tried again with a job of its own.
+struct Begun<'a> {
+    api: &'a Api,
+    client: Client,
+    /// None once it has ended.
+    url: Option<Url>,
+}
+
+impl Drop for Begun<'_> {
+    fn drop(&mut self) {
+        let (Some(url), Ok(runtime)) = (self.url.take(), tokio::runtime::Handle::try_current())
+        else {
+            return;
+        };
+        let request = self
+            .client
+            .delete(url)
+            .header(CONTENT_TYPE, "application/json");
+        let (request, name) = (self.api.signed(request), self.api.name.clone());
+        runtime.spawn(async move {
+            if let Err(error) = request.send().await {
+                let error = error.without_url();
+                tracing::warn!(%error, "{name}: a job that nobody waits for goes on");
+            }
+        });
+    }
 }
 
 /// Finds the admin API of a cache that is up.
@@ -140,13 +179,18 @@ impl Api {
         })
     }
 
-    /// Asks, and reads a job.
-    async fn ask(&self, request: RequestBuilder, wanted: StatusCode) -> Result<Job, Trouble> {
-        let request = match &self.token {
+    /// Adds the token.
+    fn signed(&self, request: RequestBuilder) -> RequestBuilder {
+        match &self.token {
             Some(token) => request.bearer_auth(token.expose()),
             None => request,
-        };
-        let response = request
+        }
+    }
+
+    /// Asks, and reads a job.
+    async fn ask(&self, request: RequestBuilder, wanted: StatusCode) -> Result<Job, Trouble> {
+        let response = self
+            .signed(request)
             .send()
             .await
             .map_err(|error| Trouble::of(&self.name, error))?;
@@ -169,8 +213,8 @@ impl Api {
         serde_json::from_slice(&body).map_err(wrong)
     }
 
-    /// Returns what came of a job that has ended.
-    fn outcome(&self, job: &Job, ticket: &Secret) -> Result<String, Trouble> {
+    /// Returns what came of a job that has ended, `age` after its login was made.
+    fn outcome(&self, job: &Job, ticket: &Secret, age: Duration) -> Result<String, Trouble> {
         let name = &self.name;
         match &*job.state {
             "done" => Ok(format!(
@@ -186,6 +230,8 @@ impl Api {
                 let text = plain(&format!("{name}: {code}: {message}"));
                 let text = text.replace(ticket.expose(), "…");
                 Err(match &**code {
+                    // The next attempt has a new login, and goes on where this one was.
+                    "DENIED" if age >= LOGIN_FRESH => Trouble::Passing(text),
                     "DENIED" | "NOT_FOUND" | "NO_PLATFORM" | "INVALID" => Trouble::Lasting(text),
                     _ => Trouble::Passing(text),
                 })
@@ -199,6 +245,10 @@ mod tests {
     use super::*;
 
     fn outcome(job: serde_json::Value) -> Result<String, Trouble> {
+        outcome_after(Duration::ZERO, job)
+    }
+
+    fn outcome_after(age: Duration, job: serde_json::Value) -> Result<String, Trouble> {
         let api = Api {
             id: "1".to_owned(),
             name: "cache asia".to_owned(),
@@ -206,7 +256,7 @@ mod tests {
             token: None,
         };
         let job = serde_json::from_value(job).unwrap();
-        api.outcome(&job, &Secret::new("s3cret"))
+        api.outcome(&job, &Secret::new("s3cret"), age)
     }
 
     #[test]
@@ -229,6 +279,14 @@ mod tests {
         for code in ["UPSTREAM", "DISK", "CORRUPT", "other"] {
             assert!(matches!(failed(code), Err(Trouble::Passing(_))), "{code}");
         }
+    }
+
+    #[test]
+    fn a_login_that_has_ended_in_the_middle_is_made_anew() {
+        let error = json!({"code": "DENIED", "message": "no"});
+        let job = json!({"id": 1, "state": "failed", "references": [{"error": error}]});
+        let late = outcome_after(LOGIN_FRESH, job);
+        assert!(matches!(late, Err(Trouble::Passing(_))), "{late:?}");
     }
 
     #[test]

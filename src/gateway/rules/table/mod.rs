@@ -10,8 +10,13 @@ use sqlx::any::AnyRow;
 
 use crate::gateway::state::Pool;
 
+use super::backoff;
+
 /// How long a run is somebody's without a sign of life, in seconds.
 pub(super) const LEASE: u64 = 30;
+
+/// Longer than anything is put off.
+const FAR: u64 = 2 * backoff::LONGEST;
 
 /// How many of those that have ended are kept, and how long.
 const KEPT: i64 = 1000;
@@ -26,6 +31,13 @@ const COLUMNS: &str =
 /// That nothing else runs for the image and the target of row `r`.
 const ALONE: &str = "NOT EXISTS (SELECT 1 FROM rule_runs o WHERE o.kind = r.kind AND o.repository = r.repository \
      AND o.reference = r.reference AND o.target = r.target AND o.state = 'running' AND o.id <> r.id)";
+
+/// That row `r` is due at `$1`. What is due later than any attempt is put off was noted by a clock that went wrong.
+const DUE: &str = "(r.due <= $1 OR r.due > $2)";
+
+/// That the target of row `r` has seats left: a slow one does not hold up the others.
+const SEATED: &str = "(r.kind, r.target) NOT IN (SELECT o.kind, o.target FROM rule_runs o \
+     WHERE o.state = 'running' AND o.due > $1 GROUP BY o.kind, o.target HAVING COUNT(*) >= $3)";
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +80,14 @@ impl Lane {
         match kind {
             Kind::Mirror => Self::Copies,
             Kind::Warm | Kind::Schedule => Self::Questions,
+        }
+    }
+
+    /// How many runs one target has at a time, of all gateways together: fewer than a gateway has seats.
+    const fn of_a_target(self) -> i64 {
+        match self {
+            Self::Copies => 3,
+            Self::Questions => 8,
         }
     }
 
@@ -174,32 +194,37 @@ impl Table<'_> {
     /// Takes up to `most` runs that are due, or whose holder has shown no life.
     pub(super) async fn claim(self, lane: Lane, most: usize, now: u64) -> sqlx::Result<Vec<Run>> {
         let sql = format!(
-            "SELECT r.id FROM rule_runs r WHERE r.state IN ('waiting', 'running') AND r.due <= $1 \
-             AND {} AND {ALONE} ORDER BY r.due, r.id LIMIT $2",
+            "SELECT r.id FROM rule_runs r WHERE r.state IN ('waiting', 'running') AND {DUE} AND {} AND {SEATED} \
+             AND {ALONE} ORDER BY r.due, r.id LIMIT $4",
             lane.condition()
         );
         let most = i64::try_from(most).unwrap_or(i64::MAX);
-        let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(signed(now));
+        let query = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(signed(now))
+            .bind(signed(now + FAR))
+            .bind(lane.of_a_target());
         let rows = query.bind(most).fetch_all(self.0).await?;
         let mut runs = Vec::new();
         for row in rows {
             let id: String = row.try_get("id")?;
-            runs.extend(self.claim_one(&id, now).await?);
+            runs.extend(self.claim_one(&id, lane, now).await?);
         }
         Ok(runs)
     }
 
-    /// Takes one, if it is still to be had: another gateway may have been faster.
-    async fn claim_one(self, id: &str, now: u64) -> sqlx::Result<Option<Run>> {
+    /// Takes one, if it is still to be had: another gateway may have been faster, or its target has no seat left.
+    async fn claim_one(self, id: &str, lane: Lane, now: u64) -> sqlx::Result<Option<Run>> {
         let sql = format!(
-            "UPDATE rule_runs AS r SET state = 'running', holder = $1, attempts = attempts + 1, due = $2, \
-             updated = $3 WHERE r.id = $4 AND r.due <= $3 AND r.state IN ('waiting', 'running') AND {ALONE} \
+            "UPDATE rule_runs AS r SET state = 'running', holder = $4, attempts = attempts + 1, due = $5, \
+             updated = $1 WHERE r.id = $6 AND {DUE} AND r.state IN ('waiting', 'running') AND {SEATED} AND {ALONE} \
              RETURNING {COLUMNS}"
         );
         let query = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(signed(now))
+            .bind(signed(now + FAR))
+            .bind(lane.of_a_target())
             .bind(random_id())
             .bind(signed(now + LEASE))
-            .bind(signed(now))
             .bind(id);
         let row = query.fetch_optional(self.0).await?;
         row.as_ref().map(read).transpose()
@@ -251,13 +276,22 @@ impl Table<'_> {
         query.execute(self.0).await.map(|_| ())
     }
 
-    /// Returns the newest runs.
-    pub(super) async fn list(self, phase: Option<Phase>, most: u32) -> sqlx::Result<Vec<Run>> {
+    /// Returns the newest runs; with `before`, those that come after this one.
+    pub(super) async fn list(
+        self,
+        phase: Option<Phase>,
+        before: Option<&Run>,
+        most: u32,
+    ) -> sqlx::Result<Vec<Run>> {
         let sql = format!(
             "SELECT {COLUMNS} FROM rule_runs WHERE ($1 = '' OR state = $1) \
-             ORDER BY created DESC, id DESC LIMIT $2"
+             AND (created < $2 OR (created = $2 AND id < $3)) ORDER BY created DESC, id DESC LIMIT $4"
         );
-        let query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(phase.map_or("", Phase::name));
+        let (created, id) = before.map_or((i64::MAX, ""), |run| (signed(run.created), &run.id));
+        let query = sqlx::query(sqlx::AssertSqlSafe(sql))
+            .bind(phase.map_or("", Phase::name))
+            .bind(created)
+            .bind(id);
         let rows = query.bind(i64::from(most)).fetch_all(self.0).await?;
         rows.iter().map(read).collect()
     }

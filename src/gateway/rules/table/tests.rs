@@ -35,7 +35,7 @@ async fn what_is_pushed_again_while_it_waits_is_one_run() {
     table.add(&task(Kind::Warm, "1"), 20).await.unwrap();
     table.add(&task(Kind::Warm, "2"), 30).await.unwrap();
     table.add(&task(Kind::Mirror, "1"), 40).await.unwrap();
-    assert_eq!(table.list(None, 10).await.unwrap().len(), 3);
+    assert_eq!(table.list(None, None, 10).await.unwrap().len(), 3);
     let runs = table.claim(Lane::Questions, 10, 50).await.unwrap();
     let tags: Vec<_> = runs.iter().map(|run| &*run.task.reference).collect();
     assert_eq!(tags, ["1", "2"]);
@@ -73,7 +73,7 @@ async fn an_image_goes_to_a_target_by_one_run_at_a_time() {
     table.add(&task(Kind::Warm, "1"), 10).await.unwrap();
     let first = one(table, 10).await.unwrap();
     table.add(&task(Kind::Warm, "1"), 11).await.unwrap();
-    assert_eq!(table.list(None, 10).await.unwrap().len(), 2);
+    assert_eq!(table.list(None, None, 10).await.unwrap().len(), 2);
     assert_eq!(one(table, 12).await, None);
     // The first would be tried again: the second does it.
     table
@@ -116,7 +116,7 @@ async fn an_admin_retries_and_cancels() {
     assert_ne!(newer.id, run.id);
     table.retry("no such", 1).await.unwrap();
     table.cancel("no such", 1).await.unwrap();
-    let cancelled = table.list(Some(Phase::Cancelled), 10).await.unwrap();
+    let cancelled = table.list(Some(Phase::Cancelled), None, 10).await.unwrap();
     assert_eq!(cancelled.len(), 1);
 }
 
@@ -141,8 +141,9 @@ async fn old_ones_are_swept_and_what_is_still_to_be_done_is_not() {
     let table = Table(&pool);
     let kept = usize::try_from(KEPT).unwrap();
     for number in 0..kept + 5 {
-        let tag = number.to_string();
-        table.add(&task(Kind::Warm, &tag), 10).await.unwrap();
+        let mut task = task(Kind::Warm, "1");
+        task.target = number.to_string();
+        table.add(&task, 10).await.unwrap();
     }
     for run in table.claim(Lane::Questions, kept + 5, 10).await.unwrap() {
         table.end(&run, End::Done, "", 11).await.unwrap();
@@ -152,6 +153,64 @@ async fn old_ones_are_swept_and_what_is_still_to_be_done_is_not() {
     assert_eq!(table.sweep(12 + SWEPT_SECONDS).await.unwrap(), 5);
     let swept = table.sweep(12 + KEPT_SECONDS).await.unwrap();
     assert_eq!(swept, u64::try_from(KEPT).unwrap());
-    let left = table.list(None, 10).await.unwrap();
+    let left = table.list(None, None, 10).await.unwrap();
     assert_eq!(left.len(), 1);
+}
+
+#[tokio::test]
+async fn a_slow_target_leaves_seats_to_the_others() {
+    let pool = pool().await;
+    let table = Table(&pool);
+    let seats = usize::try_from(Lane::Questions.of_a_target()).unwrap();
+    for number in 0..2 * seats {
+        let task = task(Kind::Warm, &number.to_string());
+        table.add(&task, 10).await.unwrap();
+    }
+    let mut other = task(Kind::Warm, "1");
+    other.target = "africa".to_owned();
+    table.add(&other, 11).await.unwrap();
+    let runs = table.claim(Lane::Questions, 2 * seats, 12).await.unwrap();
+    assert_eq!(runs.len(), seats);
+    let more = table.claim(Lane::Questions, 2 * seats, 12).await.unwrap();
+    assert_eq!(more.len(), 1);
+    assert_eq!(more[0].task.target, "africa");
+    table.end(&runs[0], End::Done, "", 13).await.unwrap();
+    assert_eq!(one(table, 13).await.unwrap().task.target, "asia");
+    assert_eq!(one(table, 13).await, None);
+    // Those of a gateway that has ended take no seat.
+    let again = table.claim(Lane::Questions, 2 * seats, 13 + LEASE).await;
+    assert_eq!(again.unwrap().len(), seats + 1);
+}
+
+#[tokio::test]
+async fn what_a_wrong_clock_has_noted_is_done() {
+    let pool = pool().await;
+    let table = Table(&pool);
+    table
+        .add(&task(Kind::Warm, "1"), 10 + FAR + 1)
+        .await
+        .unwrap();
+    table.add(&task(Kind::Warm, "2"), 10 + FAR).await.unwrap();
+    assert_eq!(one(table, 10).await.unwrap().task.reference, "1");
+    assert_eq!(one(table, 10).await, None);
+    assert!(FAR > backoff::wait(backoff::ATTEMPTS_MAX - 1, 255).unwrap());
+}
+
+#[tokio::test]
+async fn runs_are_listed_page_by_page() {
+    let pool = pool().await;
+    let table = Table(&pool);
+    for number in 0..7_u64 {
+        let task = task(Kind::Warm, &number.to_string());
+        table.add(&task, number / 3).await.unwrap();
+    }
+    let all = table.list(None, None, 10).await.unwrap();
+    let (mut paged, mut last) = (Vec::new(), None);
+    loop {
+        let page = table.list(None, last.as_ref(), 2).await.unwrap();
+        let Some(end) = page.last() else { break };
+        last = Some(end.clone());
+        paged.extend(page);
+    }
+    assert_eq!((paged.len(), &paged), (7, &all));
 }
