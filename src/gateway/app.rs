@@ -1,6 +1,10 @@
 //! What every request of the gateway is answered with.
 
+use std::fs::{self, DirBuilder};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -51,7 +55,7 @@ impl App {
     /// [`Failure`] of any of them.
     pub(super) async fn new(options: Options) -> Result<Self, Failure> {
         let folder = &options.state;
-        std::fs::create_dir_all(folder).map_err(|e| Failure::new(folder.display(), e))?;
+        make_private(folder).map_err(|error| Failure::new(folder.display(), error))?;
         let client = outbound::client(&options)?;
         let state = State::open(&options).await?;
         let app = Self(Arc::new(Parts {
@@ -174,6 +178,17 @@ impl App {
         let is_plain = host.chars().all(is_host);
         is_plain.then(|| format!("{scheme}://{host}/").parse().ok())?
     }
+}
+
+/// Makes the folder if it is not there, for this user alone: keys and passwords of caches lie in it.
+fn make_private(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(folder.parent().unwrap_or(folder))?;
+    let made = DirBuilder::new().mode(0o700).create(folder);
+    // Two gateways that begin at once both make it.
+    made.or_else(|error| if folder.is_dir() { Ok(()) } else { Err(error) })
 }
 
 /// Returns the time in seconds since the epoch.

@@ -16,7 +16,8 @@
 //! Invariants
 //! - What somebody may not pull is not told apart from what is not there, and no redirect is given for it.
 //! - A request that comes from a cache is never redirected: no loops.
-//! - Nothing of a password, a token or a private key is in the log, a page or the database.
+//! - Nothing of a password, a token or a private key is in the log, a page or an answer, or, but for the tokens of
+//!   caches' admin APIs, in the database: gateways that share it could not use them otherwise.
 
 mod accounts;
 mod answer;

@@ -150,6 +150,13 @@ impl Containerd {
         digest.expect("a digest").to_owned()
     }
 
+    /// Pushes what was pulled as `from` to `to`, with these options.
+    pub fn push_with(&self, from: &str, to: &str, options: &[&str]) {
+        run(self.command().args(["images", "tag", from, to]));
+        let mut push = self.command();
+        run(push.args(["images", "push"]).args(options).arg(to));
+    }
+
     fn command(&self) -> Command {
         let mut command = Command::new("ctr");
         command

@@ -37,7 +37,9 @@ use watch::Watch;
 const READ_EVERY: Duration = Duration::from_secs(2);
 
 /// The most caches that are looked at at a time.
-const LOOKS_MAX: usize = 16;
+///
+/// Those that are dead each take the whole of `probe.timeout`, and no live one is to wait long for its turn.
+const LOOKS_MAX: usize = 64;
 
 /// A content cache.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -30,7 +30,7 @@ const ASKED: [HeaderName; 10] = [
 const TOLD: [HeaderName; 1] = [header::USER_AGENT];
 
 /// Of an answer.
-const ANSWERED: [&str; 23] = [
+const ANSWERED: [&str; 22] = [
     "accept-ranges",
     "age",
     "cache-control",
@@ -53,7 +53,6 @@ const ANSWERED: [&str; 23] = [
     "retry-after",
     "vary",
     "warning",
-    "x-content-type-options",
 ];
 
 /// Returns the fields that the backend is asked with.

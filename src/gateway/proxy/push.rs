@@ -1,6 +1,6 @@
 //! Pushes: uploads stream through, manifests are taken whole and told to the rules.
 
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes};
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 
@@ -60,8 +60,7 @@ pub(super) async fn manifest(
     if backend::length(ask.fields).is_some_and(|length| length > MANIFEST_BYTES_MAX as u64) {
         return Err(Refusal::TooLarge);
     }
-    let body = to_bytes(body, MANIFEST_BYTES_MAX).await;
-    let body = body.map_err(|_| Refusal::TooLarge)?;
+    let body = backend::gathered(body, MANIFEST_BYTES_MAX, backend::SILENCE).await?;
     let question = ask.question(Action::Push, Sent::Whole(body));
     let pushed = Pushed {
         repository: name.to_string(),

@@ -82,6 +82,16 @@ impl Postgres {
         self.server = serve(self.dir.path(), &self.port).unwrap();
     }
 
+    /// Has all tables locked, and their readers waiting, by the session that it returns.
+    pub(super) fn hold(&self) -> Process {
+        let tables = "content_caches, user_settings, revision, signing_keys, sessions, rule_runs";
+        let sql = format!("BEGIN; LOCK TABLE {tables}; SELECT pg_sleep(600)");
+        let mut psql = Command::new("psql");
+        psql.args(["-v", "ON_ERROR_STOP=1", "-c", &sql])
+            .arg(self.url());
+        Process::start("psql", &mut psql)
+    }
+
     /// Does this in it.
     pub(super) fn run(&self, sql: &str) {
         let mut psql = Command::new("psql");

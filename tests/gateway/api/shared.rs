@@ -8,9 +8,11 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::postgres::{PASSWORD, Postgres};
-use super::{ALICE, Api, CACHES, cache, options};
+use super::{ALICE, Api, CACHES, basic, cache, options};
+use crate::support::client::Client;
 use crate::support::gateway::Gateway;
 use crate::support::process::{run, until};
+use crate::support::{Blob, DockerRegistry};
 
 fn on(url: &str) -> Result<Gateway, String> {
     options().more(format!("  database: '{url}'\n")).try_start()
@@ -103,6 +105,63 @@ fn a_database_that_goes_away_is_told_and_comes_back() {
 }
 
 #[test]
+fn pulls_and_pushes_go_on_while_the_database_is_away_or_hangs() {
+    const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+    let (mut postgres, registry) = (Postgres::start(), DockerRegistry::start());
+    let config = Blob::new(b"{}".to_vec());
+    registry.hold(&config);
+    let allowed = "{repository: test/**, users: [alice], allow: [pull, push]}";
+    let gateway = Gateway::before(registry.url())
+        .user("root", "root-password")
+        .user("alice", "alice-password")
+        .policy(format!("admins: [root]\nrules: [{allowed}]\n"))
+        .more("  probe: {interval: 200ms, timeout: 2s}\n")
+        .more("  warm: [{repository: 'test/**', caches: [near]}]\n")
+        .more(format!("  database: '{}'\n", postgres.url()))
+        .start();
+    let api = Api::of(gateway);
+    let id = api.register(json!({"name": "near", "host": registry.url()}));
+    let chosen = json!({"contentCacheUUID": id});
+    assert_eq!(api.ask("alice", "PATCH", ALICE, Some(chosen)).status(), 200);
+    until("it is up", || api.health(&id)["state"] == "up");
+    let login = basic("alice");
+    let path = format!("/v2/test/image/blobs/{}", config.digest);
+    let pull = || api.gateway.get(&path, Some(&login)).status();
+    assert_eq!(pull(), 307);
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": MANIFEST,
+        "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config.digest, "size": 2},
+        "layers": [],
+    });
+    let push = || {
+        let (body, mut client) = (manifest.to_string(), Client::connect(api.gateway.addr));
+        let length = body.len().to_string();
+        let fields = [
+            ("Authorization", login.as_str()),
+            ("Content-Type", MANIFEST),
+            ("Content-Length", &length),
+        ];
+        client.ask("PUT", "/v2/test/image/manifests/v1", &fields);
+        client.send(body.as_bytes());
+        client.reply("PUT").status()
+    };
+    let list = || api.ask("alice", "GET", CACHES, None).status();
+    let go_on = || {
+        until("it is away", || list() == 503);
+        assert_eq!((pull(), push()), (307, 201));
+        let keys = api.gateway.get("/.well-known/jwks.json", None);
+        assert_eq!(keys.status(), 200);
+    };
+    postgres.stop();
+    go_on();
+    postgres.start_again();
+    until("it is back", || list() == 200);
+    let _holder = postgres.hold();
+    go_on();
+}
+
+#[test]
 fn a_database_that_cannot_be_used_is_told_without_its_password() {
     let postgres = Postgres::start();
     let wrong = on(&postgres.url_with("another-word")).err().unwrap();
@@ -138,12 +197,15 @@ fn what_was_answered_is_kept_by_a_gateway_that_was_killed() {
     let id = api.register(cache("asia"));
     let chosen = json!({"contentCacheUUID": id});
     assert_eq!(api.ask("alice", "PATCH", ALICE, Some(chosen)).status(), 200);
-    for name in ["gateway.db", "gateway.db-wal", "gateway.db.lock"] {
-        let mode = std::fs::metadata(state.join(name))
-            .unwrap()
-            .permissions()
-            .mode();
-        assert_eq!(mode & 0o777, 0o600, "{name}");
+    for (name, wanted) in [
+        ("", 0o700),
+        ("gateway.db", 0o600),
+        ("gateway.db-wal", 0o600),
+        ("gateway.db-shm", 0o600),
+        ("gateway.db.lock", 0o600),
+    ] {
+        let found = std::fs::metadata(state.join(name)).unwrap();
+        assert_eq!(found.permissions().mode() & 0o777, wanted, "{name}");
     }
     api.gateway.process.kill();
     let again = Api::of(options().state(&state).start());

@@ -188,7 +188,7 @@ fn what_another_sites_page_sends_changes_nothing() {
     for site in ["cross-site", "same-site"] {
         let fields = [("Authorization", root.as_str()), ("Sec-Fetch-Site", site)];
         let reply = api.send("DELETE", &path, &fields, "");
-        reply.expect_error(403, "NOT_AUTHORIZED");
+        reply.expect_error(403, "CROSS_SITE");
     }
     let fields = [
         ("Authorization", root.as_str()),

@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use tempfile::TempDir;
 
 use super::{Site, basic, before, call, code};
-use crate::support::{Blob, Client, DockerRegistry, PATIENCE, Relay, assert_same};
+use crate::support::{Blob, Client, DockerRegistry, PATIENCE, Relay, Tls, assert_same};
 
 const BLOB: &str = "/v2/test/a/blobs/";
 
@@ -303,6 +303,61 @@ fn a_client_that_leaves_takes_its_question_with_it() {
     let ended = serving.join().unwrap();
     use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
     assert!([BrokenPipe, ConnectionReset].contains(&ended), "{ended}");
+}
+
+#[test]
+fn an_answer_whose_end_cannot_be_told_is_none_and_one_in_chunks_is() {
+    let (backend, _heads) = scripted(vec![
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nhalf a bl".to_vec(),
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n".to_vec(),
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n".to_vec(),
+    ]);
+    let gateway = before(format!("http://{backend}")).start();
+    let path = format!("{BLOB}{}", Blob::seeded(1, 1).digest);
+    let get = || call(&gateway, "bob", "GET", &path, b"");
+    assert_eq!(get().status(), 502);
+    let cut = get();
+    assert!(cut.status() == 200 && !cut.whole, "{:?}", cut.head);
+    let got = get();
+    assert!(got.status() == 200 && got.whole, "{:?}", got.head);
+    assert_eq!(got.body, b"abc");
+}
+
+#[test]
+fn a_backend_with_an_authority_of_its_own_is_believed_if_that_is_named() {
+    let (tls, dir) = (Tls::new(), TempDir::new().unwrap());
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let (certificate, key) = (file("c.pem", &tls.certificate), file("k.pem", &tls.key));
+    // It goes on where the settings of HTTP end.
+    let more = format!("  tls:\n    certificate: {certificate}\n    key: {key}\n");
+    let registry = DockerRegistry::start_with(&more);
+    let url = format!("https://{}", registry.host);
+    let cas = format!("  cas: [{}]\n", file("ca.pem", &tls.authority));
+    let gateway = before(&*url).more(cas).start();
+    let site = Site { gateway, registry };
+    let manifest = site.push("alice", "test/a", "v1");
+    let got = site.call("bob", "GET", "/v2/test/a/manifests/v1", b"");
+    assert_same(&got.body, &manifest.bytes);
+    let stranger = before(&*url).start();
+    let refused = call(&stranger, "bob", "GET", "/v2/test/a/manifests/v1", b"");
+    assert_eq!(refused.status(), 502);
+    assert!(stranger.process.log().contains("certificate"));
+}
+
+#[test]
+fn no_answer_is_a_page_whatever_the_backend_says_it_is() {
+    let page = b"<script>alert(1)</script>";
+    let (backend, _heads) = scripted(vec![answer("200 OK", "Content-Type: text/html\r\n", page)]);
+    let gateway = before(format!("http://{backend}")).start();
+    let got = call(&gateway, "bob", "GET", "/v2/test/a/manifests/v1", b"");
+    assert_eq!(got.body, page);
+    assert_eq!(got.field("x-content-type-options"), Some("nosniff"));
+    let policy = got.field("content-security-policy").unwrap();
+    assert!(policy.contains("default-src 'none'; sandbox"), "{policy}");
 }
 
 #[test]

@@ -18,8 +18,7 @@ impl Sent {
         let registry = DockerRegistry::start();
         let more = "  probe: {interval: 200ms, timeout: 2s}\n";
         let gateway = before(registry.url()).more(more).start();
-        let config = "transship: {access: {require_token: true}}\n";
-        let cache = Transship::behind(&[gateway.url()], config).start();
+        let cache = Transship::before(gateway.url());
         let site = Site { gateway, registry };
         let body =
             json!({"name": "near", "host": format!("http://{}", cache.addr), "isDefault": true});

@@ -5,7 +5,7 @@ use tempfile::TempDir;
 use super::Site;
 use crate::support::image::Image;
 use crate::support::process::{output, run};
-use crate::support::pull::{Podman, skopeo};
+use crate::support::pull::{Containerd, Podman, skopeo};
 
 #[test]
 fn what_skopeo_and_podman_push_and_pull_is_the_same_image() {
@@ -23,6 +23,22 @@ fn what_skopeo_and_podman_push_and_pull_is_the_same_image() {
     let podman = Podman::with_mirror("unused.example");
     let pulled = podman.pull_as(&name, "bob:bob").unwrap();
     assert_eq!(pulled, image.manifest.digest);
+}
+
+#[test]
+fn containerd_pulls_and_pushes() {
+    let site = Site::start();
+    let image = Image::make(74, &[1_000_000, 1]);
+    image.push_as(&site.gateway.host(), "alice:alice");
+    let name = |tag: &str| format!("{}/test/image:{tag}", site.gateway.host());
+    let containerd = Containerd::with_mirror("http://127.0.0.1:1");
+    let options = ["--plain-http", "--user", "alice:alice"];
+    let pulled = containerd.pull_with(&name("latest"), &options);
+    assert_eq!(pulled, image.manifest.digest);
+    containerd.push_with(&name("latest"), &name("pushed"), &options);
+    let got = site.call("bob", "GET", "/v2/test/image/manifests/pushed", b"");
+    let digest = got.field("docker-content-digest");
+    assert_eq!(digest, Some(&*image.manifest.digest));
 }
 
 #[test]

@@ -163,6 +163,18 @@ fn a_blob_is_mounted_only_from_where_the_caller_may_pull() {
 }
 
 #[test]
+fn an_upload_of_one_repository_does_not_go_on_in_another() {
+    let site = Site::start();
+    let location = site.begin("dan", "other/secret");
+    let stolen = location.replace("other/secret", "test/a");
+    for method in ["GET", "PATCH", "DELETE"] {
+        assert_eq!(site.call("alice", method, &stolen, b"x").status(), 404);
+        assert_eq!(site.call("bob", method, &location, b"x").status(), 403);
+    }
+    assert_eq!(site.call("dan", "GET", &location, b"").status(), 204);
+}
+
+#[test]
 fn only_who_may_delete_does() {
     let site = Site::start();
     let manifest = site.push("alice", "test/a", "v1");

@@ -12,6 +12,8 @@ use reqwest::Response;
 use tokio::time::{Instant, timeout};
 
 use super::trouble::Trouble;
+use crate::gateway::proxy::refusal::Refusal;
+use crate::registry::Code;
 
 /// How far a body that is sent has come.
 #[derive(Debug)]
@@ -112,7 +114,28 @@ pub(in crate::gateway::proxy) fn streamed(response: Response) -> Body {
     Body::from_stream(pieces)
 }
 
-/// Returns all of a body of up to `bytes_max`.
+/// Returns all of a client's body of up to `bytes_max`. One that is silent for longer than `silence` has broken off.
+pub(in crate::gateway::proxy) async fn gathered(
+    body: Body,
+    bytes_max: usize,
+    silence: Duration,
+) -> Result<Bytes, Refusal> {
+    let mut pieces = body.into_data_stream();
+    let mut body = Vec::new();
+    loop {
+        let piece = timeout(silence, pieces.next()).await;
+        let Some(piece) = piece.map_err(|_| Code::RequestInvalid)? else {
+            return Ok(body.into());
+        };
+        let piece = piece.map_err(|_| Code::RequestInvalid)?;
+        if body.len() + piece.len() > bytes_max {
+            return Err(Refusal::TooLarge);
+        }
+        body.extend_from_slice(&piece);
+    }
+}
+
+/// Returns all of an answer's body of up to `bytes_max`.
 pub(in crate::gateway::proxy) async fn whole(
     mut response: Response,
     bytes_max: usize,

@@ -16,13 +16,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use reqwest::Response;
 use tokio::time::{Instant, sleep_until};
 use url::Url;
 
 use body::Progress;
-pub(super) use body::{streamed, whole};
+pub(super) use body::{gathered, streamed, whole};
 use login::Keys;
 pub(super) use trouble::Trouble;
 
@@ -31,7 +31,7 @@ use crate::gateway::{Failure, outbound};
 use crate::limits::REDIRECTS_MAX;
 
 /// Longest silence of the backend, or of a client that sends a body.
-const SILENCE: Duration = Duration::from_secs(60);
+pub(super) const SILENCE: Duration = Duration::from_secs(60);
 
 /// Longest time until a finished upload is answered: storage in a cloud copies the blob before.
 const COMMIT_PATIENCE: Duration = Duration::from_secs(600);
@@ -89,7 +89,12 @@ impl Backend {
         let (method, scope) = (question.method.clone(), question.scope.clone());
         let fields = question.fields.clone();
         let response = self.ask_itself(question).await?;
-        self.follow(&method, &fields, &scope, response).await
+        let response = self.follow(&method, &fields, &scope, response).await?;
+        if method == Method::GET && !has_end(&response) {
+            let why = "a body without a length, that ends where its connection does";
+            return Err(Trouble::Broken(why.to_owned()));
+        }
+        Ok(response)
     }
 
     /// Says whether the backend has what `question`, a HEAD, is about. One that redirects to storage has looked before,
@@ -262,6 +267,16 @@ fn next(response: &Response) -> Result<Option<Url>, Trouble> {
         return Err(broken("it redirects to where there is no TLS"));
     }
     Ok(Some(url))
+}
+
+/// Says whether a body that breaks off is told from one that has ended.
+fn has_end(response: &Response) -> bool {
+    let fields = response.headers();
+    let is_framed = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
+    let is_empty = [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED];
+    is_framed.iter().any(|name| fields.contains_key(name))
+        || response.version() >= Version::HTTP_2
+        || is_empty.contains(&response.status())
 }
 
 fn not_redirected(response: Response) -> Result<Response, Trouble> {

@@ -7,6 +7,7 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::gateway::proxy::backend::body::Progress;
+use crate::gateway::proxy::refusal::Refusal;
 
 /// Returns a backend that takes connections and all that is sent, and says nothing.
 async fn silent() -> Backend {
@@ -83,15 +84,19 @@ async fn the_end_of_an_upload_may_take_longer_with_its_last_bytes_and_without_an
 #[tokio::test]
 async fn a_client_that_stops_in_the_middle_of_its_body_has_broken_off() {
     let backend = silent().await;
-    let body = stream::unfold(Some(()), async |first| {
-        if first.is_none() {
-            std::future::pending::<()>().await;
-        }
-        Some((Ok::<_, std::io::Error>(Bytes::from_static(b"x")), None))
-    });
-    let body = Sent::Stream(Body::from_stream(body));
-    let asked = backend.ask(question(Method::PATCH, body)).await;
-    assert_eq!(asked.err(), Some(Trouble::Client));
+    let body = || {
+        let pieces = stream::unfold(Some(()), async |first| {
+            if first.is_none() {
+                std::future::pending::<()>().await;
+            }
+            Some((Ok::<_, std::io::Error>(Bytes::from_static(b"x")), None))
+        });
+        Body::from_stream(pieces)
+    };
+    let asked = backend.ask(question(Method::PATCH, Sent::Stream(body())));
+    assert_eq!(asked.await.err(), Some(Trouble::Client));
+    let taken = gathered(body(), 100, backend.silence).await;
+    assert!(matches!(taken, Err(Refusal::Error(_))), "{taken:?}");
 }
 
 #[tokio::test]
