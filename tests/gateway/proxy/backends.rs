@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use tempfile::TempDir;
 
 use super::{Site, basic, before, call, code};
-use crate::support::{Blob, Client, DockerRegistry, FaultProxy, PATIENCE, Relay, Tls, assert_same};
+use crate::support::{Blob, Client, DockerRegistry, PATIENCE, Relay, Tls, assert_same};
 
 const BLOB: &str = "/v2/test/a/blobs/";
 
@@ -325,17 +325,24 @@ fn an_answer_whose_end_cannot_be_told_is_none_and_one_in_chunks_is() {
 
 #[test]
 fn a_backend_with_an_authority_of_its_own_is_believed_if_that_is_named() {
-    let (registry, tls, dir) = (DockerRegistry::start(), Tls::new(), TempDir::new().unwrap());
-    let secure = FaultProxy::before_with_tls(registry.addr(), &tls);
-    let authority = dir.path().join("ca.pem");
-    fs::write(&authority, &tls.authority).unwrap();
-    let cas = format!("  cas: [{}]\n", authority.display());
-    let gateway = before(secure.url()).more(cas).start();
+    let (tls, dir) = (Tls::new(), TempDir::new().unwrap());
+    let file = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let (certificate, key) = (file("c.pem", &tls.certificate), file("k.pem", &tls.key));
+    // It goes on where the settings of HTTP end.
+    let more = format!("  tls:\n    certificate: {certificate}\n    key: {key}\n");
+    let registry = DockerRegistry::start_with(&more);
+    let url = format!("https://{}", registry.host);
+    let cas = format!("  cas: [{}]\n", file("ca.pem", &tls.authority));
+    let gateway = before(&*url).more(cas).start();
     let site = Site { gateway, registry };
     let manifest = site.push("alice", "test/a", "v1");
     let got = site.call("bob", "GET", "/v2/test/a/manifests/v1", b"");
     assert_same(&got.body, &manifest.bytes);
-    let stranger = before(secure.url()).start();
+    let stranger = before(&*url).start();
     let refused = call(&stranger, "bob", "GET", "/v2/test/a/manifests/v1", b"");
     assert_eq!(refused.status(), 502);
     assert!(stranger.process.log().contains("certificate"));
