@@ -4,6 +4,7 @@ mod accounts;
 mod api;
 mod proxy;
 mod rules;
+mod rules_hostile;
 mod starts;
 mod story;
 mod web;

@@ -18,10 +18,10 @@ use crate::support::pull::skopeo;
 use crate::support::registry::free_host;
 use crate::support::{DockerRegistry, FaultProxy, Gate, Relay, Transship};
 
-const ROOT: &str = "root:root-password";
+pub(super) const ROOT: &str = "root:root-password";
 const MIRROR: &str = "mirror:mirror-s3cret";
 
-fn gateway(backend: impl Into<String>) -> Options {
+pub(super) fn gateway(backend: impl Into<String>) -> Options {
     Gateway::before(backend)
         .user("root", "root-password")
         .user("alice", "alice-password")
@@ -29,7 +29,13 @@ fn gateway(backend: impl Into<String>) -> Options {
 }
 
 /// Asks the API as an account.
-fn ask(gateway: &Gateway, user: &str, method: &str, path: &str, body: &str) -> (u16, Value) {
+pub(super) fn ask(
+    gateway: &Gateway,
+    user: &str,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> (u16, Value) {
     let head = format!(
         "{method} {path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Basic {}\r\n\
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
@@ -44,7 +50,7 @@ fn ask(gateway: &Gateway, user: &str, method: &str, path: &str, body: &str) -> (
 }
 
 /// Returns the runs of a target, the newest first.
-fn runs(gateway: &Gateway, target: &str) -> Vec<Value> {
+pub(super) fn runs(gateway: &Gateway, target: &str) -> Vec<Value> {
     let (status, all) = ask(gateway, ROOT, "GET", "/api/v0/rules?limit=1000", "");
     assert_eq!(status, 200, "{all}");
     let runs = all["runs"].as_array().unwrap().iter();
@@ -55,7 +61,7 @@ fn runs(gateway: &Gateway, target: &str) -> Vec<Value> {
 
 /// Waits until the newest run of a target is in this state, and returns it.
 #[track_caller]
-fn reached(gateway: &Gateway, target: &str, state: &str) -> Value {
+pub(super) fn reached(gateway: &Gateway, target: &str, state: &str) -> Value {
     let newest = || runs(gateway, target).first().cloned().unwrap_or_default();
     until(&format!("{target} is {state}"), || {
         let newest = newest();
@@ -65,7 +71,7 @@ fn reached(gateway: &Gateway, target: &str, state: &str) -> Value {
     newest()
 }
 
-fn register(gateway: &Gateway, name: &str, cache: &Transship) {
+pub(super) fn register(gateway: &Gateway, name: &str, cache: &Transship) {
     let form = json!({
         "name": name, "host": format!("http://{}", cache.addr),
         "adminURL": format!("http://{}", cache.admin),
@@ -76,14 +82,14 @@ fn register(gateway: &Gateway, name: &str, cache: &Transship) {
 }
 
 /// The bytes of a manifest.
-fn raw(host: &str, image: &str, user: &str) -> String {
+pub(super) fn raw(host: &str, image: &str, user: &str) -> String {
     let mut command = skopeo();
     command.args(["inspect", "--raw", "--tls-verify=false", "--creds", user]);
     run(command.arg(format!("docker://{host}/{image}")))
 }
 
 /// Pushes an index of two images as `test/multi:v1`; returns its bytes.
-fn push_index(host: &str, images: [&Image; 2]) -> Vec<u8> {
+pub(super) fn push_index(host: &str, images: [&Image; 2]) -> Vec<u8> {
     let layout = TempDir::new().unwrap();
     let blobs = layout.path().join("blobs/sha256");
     fs::create_dir_all(&blobs).unwrap();
@@ -252,7 +258,7 @@ fn mirrors_have_the_same_bytes() {
 }
 
 /// A gateway that mirrors all to `to`, with a state that outlives it.
-fn mirroring(backend: impl Into<String>, to: &str, state: &Path) -> Gateway {
+pub(super) fn mirroring(backend: impl Into<String>, to: &str, state: &Path) -> Gateway {
     let rule = format!("  mirror:\n  - {{repository: '**', tags: ['*'], to: '{to}'}}\n");
     gateway(backend).more(rule).state(state).start()
 }

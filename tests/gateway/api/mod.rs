@@ -2,7 +2,7 @@
 
 mod caches;
 mod described;
-mod postgres;
+pub(in crate::gateway) mod postgres;
 mod shared;
 mod statuses;
 

@@ -12,17 +12,17 @@ use crate::support::process::{Process, run};
 use crate::support::registry::free_host;
 
 /// The password of the database: it must be seen nowhere.
-pub(super) const PASSWORD: &str = "pass-of-the-database";
+pub(in crate::gateway) const PASSWORD: &str = "pass-of-the-database";
 
 /// A server on 127.0.0.1; PostgreSQL does not run as root.
-pub(super) struct Postgres {
+pub(in crate::gateway) struct Postgres {
     dir: TempDir,
     port: String,
     server: Process,
 }
 
 impl Postgres {
-    pub(super) fn start() -> Self {
+    pub(in crate::gateway) fn start() -> Self {
         let dir = TempDir::new().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let word = dir.path().join("word");
@@ -60,11 +60,11 @@ impl Postgres {
         panic!("PostgreSQL does not start:\n{failed}");
     }
 
-    pub(super) fn url(&self) -> String {
+    pub(in crate::gateway) fn url(&self) -> String {
         self.url_with(PASSWORD)
     }
 
-    pub(super) fn url_with(&self, password: &str) -> String {
+    pub(in crate::gateway) fn url_with(&self, password: &str) -> String {
         format!(
             "postgres://transship:{password}@127.0.0.1:{}/postgres",
             self.port
@@ -72,13 +72,13 @@ impl Postgres {
     }
 
     /// Ends it, and all connections to it.
-    pub(super) fn stop(&mut self) {
+    pub(in crate::gateway) fn stop(&mut self) {
         self.server.signal(Signal::INT);
         assert!(self.server.exit().success());
     }
 
     /// Starts it once more, at the same address with the same data.
-    pub(super) fn start_again(&mut self) {
+    pub(in crate::gateway) fn start_again(&mut self) {
         self.server = serve(self.dir.path(), &self.port).unwrap();
     }
 
@@ -93,7 +93,7 @@ impl Postgres {
     }
 
     /// Does this in it.
-    pub(super) fn run(&self, sql: &str) {
+    pub(in crate::gateway) fn run(&self, sql: &str) {
         let mut psql = Command::new("psql");
         psql.args(["-v", "ON_ERROR_STOP=1", "-c", sql])
             .arg(self.url());
