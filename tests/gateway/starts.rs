@@ -49,7 +49,7 @@ fn a_check_tells_what_it_would_start_with_and_no_secret() {
 #[test]
 fn a_hangup_reads_the_files_again_and_ends_nothing() {
     let tls = Tls::new();
-    let dir = tempfile::TempDir::new().unwrap();
+    let dir = TempDir::new().unwrap();
     let (certificate, key) = (dir.path().join("cert"), dir.path().join("key"));
     fs::write(&certificate, &tls.certificate).unwrap();
     fs::write(&key, &tls.key).unwrap();
