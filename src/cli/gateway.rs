@@ -8,11 +8,17 @@ use sd_notify::NotifyState;
 
 use crate::config::{self, Sources};
 
-/// Serves until SIGTERM or SIGINT, then drains.
+/// Serves until SIGTERM or SIGINT, then drains; or only tells what it would start with.
 ///
 /// # Errors
 /// What keeps it from starting, in lines.
-pub(super) fn run(sources: &Sources) -> Result<ExitCode, Vec<String>> {
+pub(super) fn run(sources: &Sources, is_check: bool) -> Result<ExitCode, Vec<String>> {
+    if is_check {
+        return Ok(super::check::run_gateway(
+            sources,
+            &mut std::io::stdout().lock(),
+        ));
+    }
     let loaded = config::load_gateway(sources, SystemTime::now());
     let config::Gateway {
         options,

@@ -104,11 +104,7 @@ fn run_command(command: Command) -> Result<ExitCode, Vec<String>> {
         }
         Command::Gateway(options) => {
             let is_check = options.check;
-            let sources = told(options.into_options())?;
-            match is_check {
-                true => Ok(check::run_gateway(&sources, &mut io::stdout().lock())),
-                false => gateway::run(&sources),
-            }
+            gateway::run(&told(options.into_options())?, is_check)
         }
         Command::Verify(options) => {
             let root = root(&told(options.place.clone().into_options())?)?;
