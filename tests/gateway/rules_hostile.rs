@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::api::postgres::Postgres;
 use super::rules::{ROOT, ask, gateway, mirroring, push_index, raw, reached, register, runs};
-use crate::support::client::Client;
+use crate::support::client::{Client, call_admin};
 use crate::support::fault_proxy::{Harm, On};
 use crate::support::gateway::Gateway;
 use crate::support::image::Image;
@@ -304,7 +304,7 @@ fn a_run_that_is_cancelled_is_broken_off_at_the_cache() {
     way.cut();
     Image::make(60, &[1000]).push_as(&gateway.host(), ROOT);
     let jobs = || {
-        let reply = Client::connect(asia.admin).call("GET", "/v1/warm", &[]);
+        let reply = call_admin(asia.admin, "GET", "/v1/warm", "");
         reply.text()
     };
     until("it is begun there", || jobs().contains("\"running\""));
