@@ -13,6 +13,9 @@ use crate::auth::Secret;
 use crate::gateway::answer::ApiError;
 use crate::gateway::app::{self, App};
 
+/// The most that is read of a body that nobody wants.
+const REFUSED_BODY_BYTES: usize = 64 * 1024;
+
 /// The field that shows a session's CSRF token.
 const FIELD: &str = "x-csrf-token";
 
@@ -51,6 +54,9 @@ pub(in crate::gateway) async fn turn_away_foreign(
     if is_api && origin::changes(request.method()) {
         let visit = Visit::new(&app, peer, request.headers());
         if visit.is_foreign() {
+            // Read, and thrown away: a stream of HTTP/2 that is refused in the middle of a body is reset, and some
+            // clients then miss the answer.
+            drop(axum::body::to_bytes(request.into_body(), REFUSED_BODY_BYTES).await);
             return ApiError::CrossSite.into_response();
         }
     }
