@@ -75,7 +75,6 @@ async fn guard(request: Request, next: Next) -> Response {
     };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    nosniff(headers);
     response
 }
 
@@ -84,13 +83,7 @@ async fn secure(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, POLICY);
-    nosniff(headers);
     response
-}
-
-fn nosniff(headers: &mut HeaderMap) {
-    let value = HeaderValue::from_static("nosniff");
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, value);
 }
 
 /// Says whether the client takes JSON: one that says nothing takes everything.
